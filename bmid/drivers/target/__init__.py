@@ -1,0 +1,1 @@
+"""Backends of the target port, one file each; see bmid.drivers.base for what they promise."""

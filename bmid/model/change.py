@@ -1,0 +1,29 @@
+"""What a plan wants to be true in the database, as values. How rows are written is the store's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bmid.model.entity import Boot, Disk, Image, Node, Project
+
+__all__ = ["Change", "Drop", "Entity", "Put"]
+
+Entity: TypeAlias = Project | Image | Node | Disk | Boot
+
+
+@dataclass(frozen=True)
+class Put:
+    """Insert the entity, or replace the row that has its id."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Delete the row of the entity, which is verifiably gone from the world."""
+
+    entity: Entity
+
+
+Change: TypeAlias = Put | Drop

@@ -1,0 +1,150 @@
+"""The things that BMI keeps rows of. Values only: what may happen to them is decided in the handlers.
+
+Times are aware datetimes in UTC, sizes are bytes, ids are 32 hex digits made when the thing is, and never used
+again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+__all__ = ["Boot", "BootStage", "Disk", "DiskState", "Firmware", "Image", "Network", "Node", "PowerAddress", "Project"]
+
+
+class Firmware(StrEnum):
+    """What a node starts with. `any` means that it can do both."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+    ANY = "any"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A tenant."""
+
+    id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Image:
+    """A golden image: immutable, cloned by disks."""
+
+    id: str
+    project: str
+    name: str
+    size: int
+    format: str
+    sha256: str
+    firmware: tuple[str, ...]
+    created_at: datetime
+    description: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    parent: str | None = None
+    ready: bool = False
+
+
+@dataclass(frozen=True)
+class PowerAddress:
+    """Where a node's power is switched: driver, address and the *name* of a credential, never the secret."""
+
+    driver: str
+    address: str
+    credential: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A physical machine. `boot_mac` is the MAC of its boot NIC; `disk` is the id of the disk it is mapped to."""
+
+    id: str
+    name: str
+    macs: tuple[str, ...]
+    boot_mac: str
+    firmware: Firmware
+    created_at: datetime
+    address: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    power: PowerAddress | None = None
+    hil_name: str | None = None
+    disk: str | None = None
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A subnet that nodes boot on. `first` to `last` are the addresses that BMI gives out."""
+
+    name: str
+    subnet: str
+    first: str
+    last: str
+    interface: str
+    portal: str
+
+
+class DiskState(StrEnum):
+    """Where a disk is in its life.
+
+    making: the row is there, the clone may be. mapped: exported to its node. removing: on its way out.
+    """
+
+    MAKING = "making"
+    MAPPED = "mapped"
+    REMOVING = "removing"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A node's own clone of an image, its address and its home.
+
+    `number` is the target's id in tgtd, taken from a counter and never used again. `generation` rises at each
+    map. `owner` is the RADOS address of the client that exports it, recorded before any initiator may enter.
+    """
+
+    id: str
+    project: str
+    name: str
+    image: str
+    size: int
+    number: int
+    state: DiskState
+    created_at: datetime
+    node: str | None = None
+    network: str | None = None
+    address: str | None = None
+    hostname: str | None = None
+    head: str | None = None
+    shard: str | None = None
+    generation: int = 1
+    owner: str | None = None
+
+
+class BootStage(StrEnum):
+    """The last thing seen of a boot: nothing yet, then the log-ins at the target, then an OS that reads."""
+
+    WAITING = "waiting"
+    FIRMWARE = "firmware"
+    INITRAMFS = "initramfs"
+    BOOTED = "booted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot of a mapped node that is being watched. `deadline` None: the node is powered by somebody else."""
+
+    disk: str
+    node: str
+    project: str
+    operation: str
+    correlation: str
+    stage: BootStage
+    attempt: int
+    started_at: datetime
+    deadline: datetime | None
+    evidence: dict[str, str] = field(default_factory=dict)
