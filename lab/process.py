@@ -1,17 +1,17 @@
 """Private processes: started detached, remembered in a folder, stopped by pid from any Python process.
 
-Here live starting, stopping, freezing and waiting. What a service needs to run (its files, ports, users) lives in
-the service's own module.
+Here live starting, stopping, freezing and waiting. What a service needs to run (its files, ports, users)
+lives in the service's own module.
 
     tgtd = Process("tgtd", folder, ["tgtd", "-f"], env={"TGT_IPC_SOCKET": path}, netns="lab", nofile=20000)
-    tgtd.start()                                                      # LabError if it can't be started
-    tgtd.wait_for(lambda: path.exists(), 5, "its management socket")  # LabError with the log's tail if it never comes
-    tgtd.freeze(); tgtd.thaw(); tgtd.kill(); tgtd.stop(grace=5)       # all of them quiet when it isn't running
+    tgtd.start()                                       # LabError if it can't be started
+    tgtd.wait_for(path.exists, 5, "its socket")        # LabError with the log's tail if it never comes
+    tgtd.freeze(); tgtd.thaw(); tgtd.kill(); tgtd.stop(grace=5)    # all quiet when it isn't running
 
-The folder then holds NAME.pid (the process's own line of /proc/PID/stat) and NAME.log. Another Python process, also
-after this one was killed, makes `Process("tgtd", folder)` and calls `stop()`: name and folder are enough for
-everything but `start()`. A pid that was used again by another process is never signalled, because its start time
-differs.
+The folder then holds NAME.pid (the process's own line of /proc/PID/stat) and NAME.log. Another Python
+process, also after this one was killed, makes `Process("tgtd", folder)` and calls `stop()`: name and folder
+are enough for everything but `start()`. A pid that was used again by another process is never signalled,
+because its start time differs.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ from pathlib import Path
 # The child records itself before it becomes the program, so that there is no moment at which the lab could be
 # killed and leave a process that no file names.
 _RECORD = 'read -r stat </proc/$$/stat; printf "%s\\n" "$stat" >"$0"; exec "$@"'
+_RAISE = '{ ulimit -n %d || ulimit -S -n "$(ulimit -H -n)"; } 2>/dev/null; '
 
 
 class LabError(RuntimeError):
-    """A part of the lab couldn't be started, stopped or used; the text says which and shows the end of its log."""
+    """A part of the lab couldn't be started, stopped or used; it says which and shows the end of its log."""
 
 
 class Process:
     """One supervised process, named within a folder.
 
     `argv` is looked up in PATH; `env` is laid over this process's own environment; `netns` names a network
-    namespace to run in (by `ip netns exec`); `nofile` raises the limit of open files; `cwd` defaults to the folder.
+    namespace to run in (by `ip netns exec`); `nofile` raises the limit of open files, as far as this machine
+    lets it; `cwd` defaults to the folder.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it in a session of its own, its output appended to the log; nothing happens if it runs already."""
+        """Start it in a session of its own, its output appended to the log; quiet if it runs already."""
         if self.alive():
             return
         if not self._argv:
@@ -75,11 +77,10 @@ class Process:
         program = shutil.which(self._argv[0], path=env.get("PATH"))
         if program is None:
             raise LabError(f"{self.name}: {self._argv[0]} is not installed (script/setup installs it)")
-        command = ["/bin/sh", "-c", _RECORD, str(self.pid_file.absolute()), program, *self._argv[1:]]
+        script = _RAISE % self._nofile + _RECORD if self._nofile else _RECORD
+        command = ["/bin/sh", "-c", script, str(self.pid_file.absolute()), program, *self._argv[1:]]
         if self._netns:
             command = ["ip", "netns", "exec", self._netns, *command]
-        if self._nofile:
-            command = ["prlimit", f"--nofile={self._nofile}:{self._nofile}", "--", *command]
         self.pid_file.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -94,7 +95,7 @@ class Process:
         self.wait_for(self._recorded, 10, "being started")
 
     def stop(self, grace: float = 5.0) -> None:
-        """SIGTERM, and SIGKILL after `grace` seconds; returns when it and what it left in its session are gone."""
+        """SIGTERM, and SIGKILL after `grace` seconds; returns when it and all of its session are gone."""
         if self.signal(signal.SIGTERM):
             self.signal(signal.SIGCONT)
             self._wait_gone(grace)
@@ -146,7 +147,7 @@ class Process:
             return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
 
     def wait_for(self, predicate: Callable[[], bool], deadline: float, what: str) -> None:
-        """Wait until `predicate` is true; LabError after `deadline` seconds, or at once if the process has ended."""
+        """Wait until `predicate` is true; LabError after `deadline` seconds, or at once if it has ended."""
         ended = False
 
         def ready() -> bool:
@@ -173,7 +174,7 @@ class Process:
             return None
 
     def _session(self) -> list[int]:
-        """The process and what is left of its session. The kernel doesn't use a pid again while a session has it."""
+        """It and what is left of its session. The kernel doesn't reuse a pid while a session has it."""
         if self._child is not None:
             self._child.poll()
         recorded = self._record()
@@ -194,7 +195,7 @@ class Process:
 
 
 def wait_for(predicate: Callable[[], bool], deadline: float, what: str) -> None:
-    """Call `predicate` every 10 to 100 ms until it is true; LabError naming `what` after `deadline` seconds."""
+    """Call `predicate` every 10 to 100 ms until it is true; LabError after `deadline` seconds."""
     end = time.monotonic() + deadline
     pause = 0.01
     while not predicate():
