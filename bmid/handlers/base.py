@@ -1,0 +1,113 @@
+"""What a handler is, and what it may see. No message of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from bmid.messages.base import Command, Event, Query
+from bmid.model.change import Change
+from bmid.model.claim import Key
+from bmid.model.entity import Boot, Disk, Image, Network, Node, Project
+from bmid.model.operation import Operation
+from bmid.model.site import Site
+from bmid.steps.base import Plan
+
+__all__ = ["Context", "Handler", "Home", "Outcome", "QueryHandler", "View"]
+
+C = TypeVar("C", bound=Command)
+Q = TypeVar("Q", bound=Query)
+
+
+@dataclass(frozen=True)
+class Home:
+    """A shard of a living head, and how many disks it exports."""
+
+    head: str
+    shard: str
+    load: int
+
+
+class View(Protocol):
+    """The database as a handler sees it: reads only, all in one transaction."""
+
+    def project(self, name: str) -> Project | None: ...
+    def projects(self) -> Sequence[Project]: ...
+    def image(self, project: str, name: str) -> Image | None: ...
+    def image_by_id(self, image: str) -> Image | None: ...
+    def images(self, project: str | None = None) -> Sequence[Image]: ...
+    def children(self, image: str) -> Sequence[Image]: ...
+    def node(self, name: str) -> Node | None: ...
+    def nodes(self) -> Sequence[Node]: ...
+    def node_with_mac(self, mac: str) -> Node | None: ...
+    def node_with_address(self, address: str) -> Node | None: ...
+    def disk(self, disk: str) -> Disk | None: ...
+    def disk_named(self, project: str, name: str) -> Disk | None: ...
+    def disks(self, project: str | None = None) -> Sequence[Disk]: ...
+    def disks_of(self, image: str) -> Sequence[Disk]: ...
+    def boot(self, disk: str) -> Boot | None: ...
+    def network(self, name: str) -> Network | None: ...
+    def addresses(self, network: str) -> Mapping[str, str]:
+        """Addresses in use on a network, each with the name of the disk or node that has it."""
+        ...
+
+    def homes(self) -> Sequence[Home]:
+        """Shards of living heads."""
+        ...
+
+    def number(self) -> int:
+        """The next number for a target, never given twice."""
+        ...
+
+    def operation(self, operation: str) -> Operation | None: ...
+    def operations(self, project: str | None = None, limit: int = 100) -> Sequence[Operation]: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a handler is given beside the command: the operation it is, the time, the database and the site."""
+
+    operation: str
+    correlation: str
+    now: datetime
+    view: View
+    site: Site
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an operation ends well: rows, and the event that says so."""
+
+    event: Event
+    changes: tuple[Change, ...] = ()
+
+
+def _no_upload(command: Command) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Handler(Generic[C]):
+    """One command. `keys` from the command alone; `plan` may raise Refused; `finish` gets what steps wrote down.
+
+    `internal` commands are made by the daemon itself and never accepted from the bus. `upload` says where bytes
+    are awaited: the SHA-256 of the token that the sender will present, or None.
+    """
+
+    command: type[C]
+    outcome: type[Event]
+    keys: Callable[[C], tuple[Key, ...]]
+    plan: Callable[[C, Context], Plan]
+    finish: Callable[[C, Context, Plan, Mapping[str, Any]], Outcome]
+    internal: bool = False
+    upload: Callable[[C], str | None] = _no_upload
+
+
+@dataclass(frozen=True)
+class QueryHandler(Generic[Q]):
+    """One query, and how it is answered from the database. Raises Refused where there is nothing to show."""
+
+    query: type[Q]
+    answer: Callable[[Q, View], dict[str, Any]]

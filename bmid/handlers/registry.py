@@ -1,0 +1,43 @@
+"""Finds the handlers: every module beside this one that has a HANDLER or a QUERY."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from bmid import handlers
+from bmid.handlers.base import Handler, QueryHandler
+from bmid.messages.base import Event
+from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed, OperationProgressed
+
+__all__ = ["Registry", "discover"]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All messages, by type."""
+
+    commands: Mapping[str, Handler[Any]]
+    queries: Mapping[str, QueryHandler[Any]]
+    events: Mapping[str, type[Event]]
+
+
+def discover() -> Registry:
+    """Import every module of handlers and gather what they declare."""
+    commands: dict[str, Handler[Any]] = {}
+    queries: dict[str, QueryHandler[Any]] = {}
+    common = (OperationAccepted, OperationProgressed, OperationFailed, CommandRejected)
+    events: dict[str, type[Event]] = {event.type: event for event in common}
+    for found in sorted(pkgutil.iter_modules(handlers.__path__), key=lambda module: module.name):
+        module = import_module(f"{handlers.__name__}.{found.name}")
+        handler, query = getattr(module, "HANDLER", None), getattr(module, "QUERY", None)
+        if isinstance(handler, Handler):
+            commands[handler.command.type] = handler
+            events[handler.outcome.type] = handler.outcome
+        if isinstance(query, QueryHandler):
+            queries[query.query.type] = query
+        events |= {event.type: event for event in getattr(module, "EVENTS", ())}
+    return Registry(commands, queries, events)

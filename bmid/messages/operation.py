@@ -1,0 +1,62 @@
+"""The events that belong to every operation, whatever its command: accepted, progressed, failed, rejected."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bmid.errors import Problem
+from bmid.messages.base import Event
+
+__all__ = ["CommandRejected", "OperationAccepted", "OperationEvent", "OperationFailed", "OperationProgressed"]
+
+
+class OperationEvent(Event):
+    """An event about an operation."""
+
+    operation: str
+    command: str
+    project: str | None = None
+
+    def subject(self) -> str:
+        """The operation itself."""
+        return f"operation/{self.operation}"
+
+
+class OperationAccepted(OperationEvent):
+    """The command is durable and will be carried out. `upload` is the address to PUT bytes to, where it takes any."""
+
+    type: ClassVar[str] = "bmi.operation.accepted.v1"
+    upload: str | None = None
+
+
+class OperationProgressed(OperationEvent):
+    """Long work goes on: bytes done and in all, at most once a second."""
+
+    type: ClassVar[str] = "bmi.operation.progressed.v1"
+    step: str
+    done: int
+    total: int
+
+
+class OperationFailed(OperationEvent):
+    """The end of an operation that did not do what was asked. `refused`: the state said no, and nothing was done."""
+
+    type: ClassVar[str] = "bmi.operation.failed.v1"
+    refused: bool = False
+    problem: Problem
+
+
+class CommandRejected(Event):
+    """The command can never be accepted as it is: all reasons, and what to do."""
+
+    type: ClassVar[str] = "bmi.command.rejected.v1"
+    message: str
+    source: str
+    command: str
+    project: str | None = None
+    reasons: tuple[str, ...]
+    problem: Problem
+
+    def subject(self) -> str:
+        """The message that was rejected."""
+        return f"message/{self.message}"

@@ -1,0 +1,22 @@
+"""What the handlers may know of the site: limits and habits from the settings, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Site"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Seconds and bytes. `boot_attempts` counts power cycles by us, the first included."""
+
+    iqn_prefix: str = "iqn.2026-11.org.example.bmi"
+    network: str = "default"
+    max_image_size: int = 1 << 40
+    boot_deadline: float = 600.0
+    boot_attempts: int = 2
+    upload_deadline: float = 3600.0
+    upload_url: str = ""
+    power_off_deadline: float = 120.0
+    power_drivers: tuple[str, ...] = ("redfish",)

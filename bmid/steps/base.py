@@ -1,0 +1,132 @@
+"""Step, Plan and World: what a step is, how a plan is kept, and what a step may touch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from bmid.drivers.base import Boot, Imaging, Isolation, Power, Storage, Target
+from bmid.model.change import Change
+
+__all__ = ["Notes", "Plan", "Stages", "Step", "Wait", "World"]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Not yet: look again at `until`; `why` is shown to people; after `deadline` the engine gives up."""
+
+    until: datetime
+    why: str
+    deadline: datetime | None = None
+
+
+class Notes(Protocol):
+    """What a step may read and write about its operation while it runs; every write checks the claim."""
+
+    operation: str
+
+    def now(self) -> datetime:
+        """The database's time."""
+        ...
+
+    def mark(self, key: str) -> Any:
+        """What an earlier run of this plan wrote down, or None."""
+        ...
+
+    def write(self, key: str, value: Any) -> None:
+        """Write down what can't be seen by looking: an intent, a fact."""
+        ...
+
+    def record_owner(self, disk: str, owner: str | None) -> None:
+        """Note the client that exports a disk, before any initiator may enter."""
+        ...
+
+    def owner(self, disk: str) -> str | None:
+        """The client that was noted."""
+        ...
+
+    def upload(self) -> Path | None:
+        """The complete staging file of this operation's upload, if it is there."""
+        ...
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Tell subscribers how far it is, in bytes; at most one event a second goes out."""
+        ...
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything outside that a step may touch, each call guarded by the claim."""
+
+    storage: Storage
+    target: Target
+    boot: Boot
+    imaging: Imaging
+    power: Mapping[str, Power]
+    isolation: Isolation
+    secret: Callable[[str, int], str]
+    staging: Path
+    imports: Path | None
+    notes: Notes
+
+
+class Step(BaseModel):
+    """One idempotent effect in the world. Kept as JSON under its `kind` in the operation's plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kinds: ClassVar[dict[str, type[Step]]] = {}
+    kind: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            Step.kinds[cls.kind] = cls
+
+    @abstractmethod
+    def apply(self, world: World) -> Wait | None:
+        """Ensure the effect. Looks first; a Wait means that it is called again later, from the top of the plan."""
+
+    def revert(self, world: World) -> Wait | None:
+        """Ensure that the effect is absent. Steps on the way out have nothing to revert."""
+        return None
+
+
+Stages = tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a command is done: rows first, then stages of steps, then (by the handler's `finish`) rows and outcome.
+
+    Steps of one stage may run side by side. `home` is the head that must run them; None means any. `revert` False:
+    a plan on the way out is never undone, it is tried again.
+    """
+
+    reserve: tuple[Change, ...] = ()
+    stages: Stages = ()
+    home: str | None = None
+    revert: bool = True
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    def dump(self) -> dict[str, Any]:
+        """The part that is stored with the operation."""
+        stages = [[{"kind": step.kind, **step.model_dump(mode="json")} for step in stage] for stage in self.stages]
+        return {"stages": stages, "home": self.home, "revert": self.revert, "memo": self.memo}
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> Plan:
+        """A plan as it was stored; its rows have been written then."""
+        stages = tuple(tuple(_step(one) for one in stage) for stage in stored["stages"])
+        return cls(stages=stages, home=stored["home"], revert=stored["revert"], memo=stored["memo"])
+
+
+def _step(stored: Mapping[str, Any]) -> Step:
+    fields = {key: value for key, value in stored.items() if key != "kind"}
+    return Step.kinds[stored["kind"]].model_validate(fields)
