@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class RabbitMQ:
         """Start it, and return when a user of ours can log in (about 4 s). Raises LabError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_files()
-        self._epmd().start()
+        epmd = self._epmd()
+        epmd.start()
+        epmd.wait_for(self._epmd_listens, 10, "its port")
         node = self._node()
         node.start()
         node.wait_for(self._accepts, 60, "its first log-in")
@@ -104,6 +107,9 @@ class RabbitMQ:
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on this node and return its output (about 0.4 s). Raises LabError."""
+        if not self.alive():
+            # rabbitmqctl would start an epmd of its own, which nobody stops.
+            raise LabError("rabbitmqctl: the node isn't running")
         command = [str(_BIN / "rabbitmqctl"), "--quiet", *arguments]
         environment = {**os.environ, **self._environment()}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -117,6 +123,13 @@ class RabbitMQ:
         try:
             pika.BlockingConnection(parameters).close()
         except (AMQPError, OSError):
+            return False
+        return True
+
+    def _epmd_listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._settings()["epmd_port"]), 1).close()
+        except OSError:
             return False
         return True
 
@@ -160,7 +173,7 @@ class RabbitMQ:
             "RABBITMQ_PID_FILE": str(folder / "beam.pid"),
             # The variable by which the start script becomes the node instead of waiting beside it.
             "detached": "1",
-            # Else Erlang would start a further epmd, which nobody stops, where ours isn't up.
+            # One epmd is enough, and it is ours to stop.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-start_epmd false",
             "RABBITMQ_CTL_ERL_ARGS": "-start_epmd false",
             "LC_ALL": "C.UTF-8",
