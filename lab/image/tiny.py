@@ -1,0 +1,214 @@
+"""The tiny image: a kernel and busybox on 56 MiB that boots from an iSCSI disk, by BIOS and by UEFI.
+
+It is a stand-in for an operating system that is quick to boot, not a distribution. Its initramfs brings up the NIC
+that the firmware booted from, logs in to the target that the firmware's iBFT names and hands over to busybox on the
+ext4 partition of that disk, which prints one line on ttyS0, offers a login (root, no password) and goes on reading:
+
+    BMI-TINY host=n1 root=/dev/sda2 seen=golden found=- wrote=n1-5f3a9c21
+
+`host` is the name that DHCP gave, `seen` the text of /marker (part of the image), `found` what an earlier boot from
+this very disk wrote, and `wrote` what this boot wrote (a text that no other boot writes).
+
+Nothing else of the lab belongs here: who serves the disk and who powers the node is not its business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from lab.image.module import load_order
+from lab.image.package import PackageCache
+
+SECTOR = 512
+MIB = 1024 * 1024
+BOOT_MIB = 30
+ROOT_MIB = 25
+MODULES = ("virtio_pci", "virtio_net", "sd_mod", "iscsi_tcp", "iscsi_ibft", "crc32c_generic")
+KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=5 mitigations=off no_timer_check"
+
+
+class TinyImage:
+    """Builds the image into `cache` (a folder), once for each recipe; `marker` is the text of its /marker file."""
+
+    def __init__(self, cache: Path, marker: str = "golden") -> None:
+        self._cache = cache.absolute()
+        self._marker = marker
+        self._packages = PackageCache(self._cache / "packages")
+
+    @property
+    def path(self) -> Path:
+        """Where the raw image is or will be; the name changes whenever what goes into it does."""
+        digest = hashlib.sha256(self._marker.encode())
+        for source in sorted(Path(__file__).parent.joinpath("tiny.d").iterdir()) + [Path(__file__)]:
+            digest.update(source.read_bytes())
+        return self._cache / f"tiny-{digest.hexdigest()[:16]}.raw"
+
+    def build(self) -> Path:
+        """The raw image, built if it is not in the cache yet. About 5 s; other builders at the same time are fine.
+
+        Raises subprocess.CalledProcessError when a tool fails or Debian's packages are not to be had.
+        """
+        if self.path.exists():
+            return self.path
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._cache, prefix="tiny-") as folder:
+            image = self._assemble(Path(folder))
+            os.replace(image, self.path)
+        return self.path
+
+    def _assemble(self, work: Path) -> Path:
+        unpacked = work / "unpacked"
+        kernel = self._packages.kernel()
+        for package in (kernel, "busybox-static", "open-iscsi", "libopeniscsiusr"):
+            self._packages.unpack(package, unpacked)
+        boot = work / "boot.fat"
+        _fat(boot, next((unpacked / "boot").glob("vmlinuz-*")), _initramfs(work, unpacked), _efi(work))
+        root = work / "root.ext4"
+        _ext4(root, self._root(work, unpacked))
+        return _disk(work, boot, root)
+
+    def _root(self, work: Path, unpacked: Path) -> Path:
+        root = work / "root"
+        _busybox(root, unpacked)
+        for name in ("proc", "sys", "dev", "tmp", "root", "run", "etc"):
+            (root / name).mkdir(exist_ok=True)
+        (root / "marker").write_text(self._marker + "\n")
+        (root / "etc/passwd").write_text("root::0:0:root:/root:/bin/sh\n")
+        (root / "etc/group").write_text("root:x:0:\n")
+        shutil.copy(_recipe("inittab"), root / "etc/inittab")
+        shutil.copy(_recipe("rc"), root / "etc/rc")
+        shutil.copy(_recipe("reader"), root / "etc/reader")
+        return root
+
+
+def _recipe(name: str) -> Path:
+    return Path(__file__).parent / "tiny.d" / name
+
+
+def _busybox(root: Path, unpacked: Path) -> None:
+    """Busybox and a link for each of its commands; the names are the ones it says it has itself."""
+    bin_folder = root / "bin"
+    bin_folder.mkdir(parents=True)
+    (root / "sbin").symlink_to("bin")
+    shutil.copy(unpacked / "bin/busybox", bin_folder / "busybox")
+    names = subprocess.run(
+        [bin_folder / "busybox", "--list"], check=True, capture_output=True, text=True
+    ).stdout
+    for name in set(names.split()) - {"busybox"}:
+        (bin_folder / name).symlink_to("busybox")
+
+
+def _initramfs(work: Path, unpacked: Path) -> Path:
+    root = work / "initramfs"
+    _busybox(root, unpacked)
+    for name in ("proc", "sys", "dev", "run", "new", "modules", "etc/iscsi"):
+        (root / name).mkdir(parents=True)
+    order = load_order(unpacked / "lib/modules", MODULES)
+    for module in order:
+        shutil.copy(module, root / "modules")
+    (root / "modules/order").write_text("".join(f"{module.name}\n" for module in order))
+    _with_libraries(root, unpacked, unpacked / "sbin/iscsistart")
+    shutil.copy(_recipe("init"), root / "init")
+    (root / "init").chmod(0o755)
+    archive = work / "initramfs.cpio"
+    # Not compressed: the emulated CPU takes longer to unpack it than the firmware takes to read 4 MiB more.
+    with archive.open("wb") as out:
+        names = subprocess.run(["find", "."], cwd=root, check=True, capture_output=True).stdout
+        subprocess.run(
+            ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"],
+            cwd=root,
+            input=names,
+            stdout=out,
+            check=True,
+        )
+    return archive
+
+
+def _with_libraries(root: Path, unpacked: Path, program: Path) -> None:
+    """Put a dynamic program below `root` together with the shared libraries that it is linked with."""
+    search = dict(os.environ, LD_LIBRARY_PATH=str(unpacked / "usr/lib/x86_64-linux-gnu"))
+    listing = subprocess.run(["ldd", program], check=True, capture_output=True, text=True, env=search).stdout
+    (root / "lib").mkdir()
+    (root / "lib64").symlink_to("lib")
+    for library in re.findall(r"(/\S+) \(0x", listing):
+        shutil.copy(library, root / "lib" / Path(library).name)
+    shutil.copy(program, root / "bin" / program.name)
+
+
+def _efi(work: Path) -> Path:
+    return _grub(work / "grubx64.efi", "x86_64-efi", "/boot", ("part_msdos", "fat", "linux", "boot"))
+
+
+def _grub(out: Path, platform: str, prefix: str, modules: tuple[str, ...]) -> Path:
+    """GRUB with its whole configuration inside: no menu, no modules to read, straight to the kernel."""
+    config = out.with_suffix(".cfg")
+    config.write_text(f"linux /vmlinuz {KERNEL_ARGUMENTS}\ninitrd /initramfs\nboot\n")
+    subprocess.run(
+        ["grub-mkimage", "-O", platform, "-o", out, "-p", prefix, "-c", config, *modules],
+        check=True,
+        capture_output=True,
+    )
+    return out
+
+
+def _fat(out: Path, kernel: Path, initramfs: Path, efi: Path) -> None:
+    """The boot partition: both firmware modes read the kernel from the FAT that UEFI needs anyway."""
+    subprocess.run(
+        ["mkfs.vfat", "-C", "-F", "16", "-n", "BOOT", out, str(BOOT_MIB * 1024)],
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(["mmd", "-i", out, "::EFI", "::EFI/BOOT"], check=True)
+    for source, name in ((kernel, "vmlinuz"), (initramfs, "initramfs"), (efi, "EFI/BOOT/BOOTX64.EFI")):
+        subprocess.run(["mcopy", "-i", out, source, f"::{name}"], check=True)
+
+
+def _ext4(out: Path, root: Path) -> None:
+    subprocess.run(
+        [
+            "mkfs.ext4",
+            "-q",
+            "-d",
+            root,
+            "-L",
+            "bmi-tiny",
+            "-E",
+            "root_owner=0:0",
+            "-m",
+            "0",
+            out,
+            f"{ROOT_MIB}M",
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+def _disk(work: Path, boot: Path, root: Path) -> Path:
+    """Partition table, boot sector, GRUB's core behind it, and the two partitions."""
+    image = work / "disk.raw"
+    with image.open("wb") as out:
+        out.truncate((1 + BOOT_MIB + ROOT_MIB) * MIB)
+    table = (
+        f"label: dos\nstart=1MiB, size={BOOT_MIB}MiB, type=ef, bootable\nstart={1 + BOOT_MIB}MiB, type=83\n"
+    )
+    subprocess.run(["sfdisk", "-q", image], input=table, text=True, check=True, capture_output=True)
+    modules = ("biosdisk", "part_msdos", "fat", "linux", "boot")
+    core = _grub(work / "core.img", "i386-pc", "(,msdos1)/boot", modules).read_bytes()
+    if len(core) > MIB - SECTOR:
+        raise ValueError(f"GRUB's core of {len(core)} bytes does not fit before the first partition")
+    with image.open("r+b") as out:
+        # The first 440 bytes are code, the rest of the sector is the partition table.
+        out.write(Path("/usr/lib/grub/i386-pc/boot.img").read_bytes()[:440])
+        out.seek(SECTOR)
+        out.write(core)
+        for start, source in ((1, boot), (1 + BOOT_MIB, root)):
+            out.seek(start * MIB)
+            out.write(source.read_bytes())
+    return image

@@ -1,0 +1,219 @@
+"""A virtual node: a diskless machine (QEMU without KVM) that boots over PXE, with all of its state in one folder.
+
+`node.json` says what the machine is, `boot.json` from where it boots next, `qemu.pid` whether it is on,
+`console.log` what its serial console printed since it was last powered on (`console.old.log`: before that), and
+`console.sock` is the live console. So any process that knows the folder can power it on and off and look at it.
+
+Its BMC (Redfish) is lab/redfish.py; what it boots is not known here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.place import short_folder, socket_path
+from lab.process import LabError, Process, wait_for
+
+Firmware = Literal["bios", "uefi"]
+BootDevice = Literal["disk", "pxe"]
+OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a node is made of. `memory` in MiB; `disk` a local disk (a raw file), if it has one."""
+
+    name: str
+    mac: str
+    namespace: str
+    tap: str
+    firmware: Firmware = "bios"
+    memory: int = 512
+    cpus: int = 1
+    disk: str | None = None
+
+
+class VirtualNode:
+    """The node whose state lies in `folder`; `machine` is needed the first time and remembered there."""
+
+    def __init__(self, folder: Path, machine: Machine | None = None) -> None:
+        self.folder = folder.absolute()
+        file = self.folder / "node.json"
+        if machine is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(file, asdict(machine))
+        elif not file.exists():
+            raise LabError(f"node: {file} is missing")
+        self.machine = machine or Machine(**json.loads(file.read_text()))
+        self.console = self.folder / "console.log"
+        self.console_socket = socket_path(self.folder, "console.sock")
+        self._monitor = socket_path(self.folder, "monitor.sock")
+        self.process = self._process()
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.machine.name
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has power: its QEMU runs."""
+        return self.process.alive()
+
+    @property
+    def boot_once(self) -> BootDevice | None:
+        """Where it boots from at the next power-on only; None: as usual (its disk, or PXE when it has none)."""
+        file = self.folder / "boot.json"
+        once: BootDevice | None = json.loads(file.read_text())["once"] if file.exists() else None
+        return once
+
+    @boot_once.setter
+    def boot_once(self, device: BootDevice | None) -> None:
+        _write(self.folder / "boot.json", {"once": device})
+
+    def power_on(self) -> None:
+        """Give it power; nothing happens when it has. Raises LabError when QEMU does not start."""
+        with self._held():
+            if self.alive:
+                return
+            first = self.boot_once or self._usual()
+            if self.console.exists():
+                self.console.replace(self.folder / "console.old.log")
+            for path in (self.console_socket, self._monitor):
+                if path.parent != self.folder:
+                    short_folder(self.folder)
+                path.unlink(missing_ok=True)
+            self.process = self._process(first)
+            self.process.start()
+            self.process.wait_for(self._monitor.exists, 20, "its monitor")
+            if self.boot_once:
+                self.boot_once = None
+                # "Once" ends with this boot: when the machine resets itself, it is as usual again.
+                self._order(self._usual())
+
+    def power_off(self) -> None:
+        """Take its power away, whatever it is doing; nothing happens when it is off. Returns when it is off."""
+        with self._held():
+            self.process.kill()
+
+    def reset(self) -> None:
+        """Power it off and on again, or on when it is off."""
+        self.power_off()
+        self.power_on()
+
+    def press_button(self) -> None:
+        """Ask its operating system to shut down (ACPI); what it makes of that is its own affair."""
+        if self.alive:
+            self._command("system_powerdown")
+
+    def console_text(self) -> str:
+        """All that its serial console printed since it was last powered on."""
+        return self.console.read_text(errors="replace") if self.console.exists() else ""
+
+    def wait_for_console(self, text: str, seconds: float) -> str:
+        """Wait until the console shows `text`; its first whole line with it. Raises LabError with the last lines."""
+
+        def line() -> str:
+            lines = self.console_text().replace("\r", "\n").splitlines(keepends=True)
+            return next((each.strip() for each in lines if text in each and each.endswith("\n")), "")
+
+        try:
+            wait_for(lambda: line() != "", seconds, f"node {self.name}: {text!r} on its console")
+        except LabError as error:
+            last = "\n".join(self.console_text().splitlines()[-25:])
+            raise LabError(f"{error}\n{last}") from None
+        return line()
+
+    def type(self, text: str) -> None:
+        """Type `text` on its serial console."""
+        with socket.socket(socket.AF_UNIX) as console:
+            console.connect(str(self.console_socket))
+            console.sendall(text.encode())
+
+    def _usual(self) -> BootDevice:
+        return "disk" if self.machine.disk else "pxe"
+
+    def _process(self, first: BootDevice = "pxe") -> Process:
+        return Process("qemu", self.folder, self._arguments(first), netns=self.machine.namespace)
+
+    def _arguments(self, first: BootDevice) -> list[str]:
+        machine = self.machine
+        index = {"pxe": 1 if first == "pxe" else 2, "disk": 1 if first == "disk" else 2}
+        arguments = [
+            "qemu-system-x86_64", "-name", machine.name, "-accel", "tcg,thread=multi",
+            # graphics=off has SeaBIOS, iPXE and GRUB print to the serial console.
+            "-machine", "q35,smm=off,graphics=off" if machine.firmware == "uefi" else "pc,graphics=off",
+            "-m", str(machine.memory), "-smp", str(machine.cpus), "-cpu", "max",
+            "-nodefaults", "-display", "none", "-uuid", self._uuid(),
+            "-chardev", f"socket,id=console,path={self.console_socket},server=on,wait=off,logfile={self.console}",
+            "-serial", "chardev:console",
+            "-qmp", f"unix:{self._monitor},server=on,wait=off",
+            "-netdev", f"tap,id=net0,ifname={machine.tap},script=no,downscript=no",
+            "-device", f"virtio-net-pci,id=nic0,netdev=net0,mac={machine.mac},bootindex={index['pxe']}",
+            "-device", "virtio-rng-pci",
+        ]  # fmt: skip
+        if machine.firmware == "uefi":
+            arguments += self._flash()
+        if machine.disk:
+            arguments += ["-drive", f"if=none,id=disk0,file={machine.disk},format=raw"]
+            arguments += ["-device", f"virtio-blk-pci,id=local0,drive=disk0,bootindex={index['disk']}"]
+        return arguments
+
+    def _flash(self) -> list[str]:
+        """The firmware's code, and variables of this node's own."""
+        variables = self.folder / "uefi-variables.fd"
+        if not variables.exists():
+            shutil.copy(OVMF_VARS, variables)
+        return [
+            "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
+            "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
+        ]  # fmt: skip
+
+    def _uuid(self) -> str:
+        return f"00000000-0000-4000-8000-{self.machine.mac.replace(':', '')}"
+
+    def _order(self, first: BootDevice) -> None:
+        """Tell the running machine what to boot from when it is reset."""
+        order = {"nic0": 1 if first == "pxe" else 4, "local0": 3}
+        if self.machine.disk is None:
+            return
+        for device, index in order.items():
+            self._command("qom-set", path=f"/machine/peripheral/{device}", property="bootindex", value=index)
+
+    def _command(self, name: str, **arguments: Any) -> None:
+        """One command to QEMU's monitor. Raises LabError when QEMU refuses it."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(10)
+            monitor.connect(str(self._monitor))
+            with monitor.makefile("rw") as stream:
+                stream.readline()
+                for execute in ({"execute": "qmp_capabilities"}, {"execute": name, "arguments": arguments}):
+                    stream.write(json.dumps(execute) + "\n")
+                    stream.flush()
+                    answer = json.loads(stream.readline())
+                    while "event" in answer:
+                        answer = json.loads(stream.readline())
+                    if "error" in answer:
+                        raise LabError(f"node {self.name}: {name}: {answer['error']['desc']}")
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """One process at a time works the power switch."""
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(values, indent=1))
+    new.replace(path)
