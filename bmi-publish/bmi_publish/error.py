@@ -1,0 +1,54 @@
+"""What can go wrong before there is a result, each with the exit code of the command line. No result lives here."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bmid.errors import Problem
+
+__all__ = ["BadSettings", "Lost", "NotAllowed", "PublishError", "QueryFailed", "Unreachable", "UploadFailed"]
+
+
+class PublishError(Exception):
+    """A problem a person can act on. `exit_code` is what bmi-publish ends with."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+    @classmethod
+    def of(cls, slug: str, detail: str, todo: str = "") -> PublishError:
+        """An error named by its problem's slug."""
+        return cls(Problem.of(slug, detail, todo=todo))
+
+
+class Unreachable(PublishError):
+    """The broker, or whoever should answer, can't be reached within the time allowed."""
+
+    exit_code = 69
+
+
+class NotAllowed(PublishError):
+    """The broker knows us and says no."""
+
+    exit_code = 77
+
+
+class QueryFailed(PublishError):
+    """The question was answered with a problem."""
+
+
+class UploadFailed(PublishError):
+    """The bytes did not arrive."""
+
+
+class BadSettings(PublishError):
+    """The settings can't be used."""
+
+    exit_code = 2
+
+
+class Lost(Exception):
+    """The connection has gone; whoever catches this opens it again. Never leaves the package."""

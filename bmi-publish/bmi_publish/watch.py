@@ -1,0 +1,119 @@
+"""What is known of one command that was published: from events, and from answers to the operation query.
+
+Pure: nothing is sent or received here, and there is no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from bmi_publish.result import Result, State
+from bmi_publish.ticket import Ticket
+from bmid.errors import Problem
+from bmid.messages.envelope import Envelope
+from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed, OperationProgressed
+from bmid.model.operation import Phase
+
+__all__ = ["Watch"]
+
+ON_THE_WAY = frozenset({OperationAccepted.type, OperationProgressed.type})
+
+
+class Watch:
+    """Follows one command to its end.
+
+    `outcome` is the type of the event that ends it well; None where it isn't known: then any event that the command
+    caused, other than those of every operation, is taken for it. `until` are types of later events about the same
+    subject, each with the state that it means; only one of them ends the watch then.
+    """
+
+    def __init__(self, ticket: Ticket, outcome: str | None, until: Mapping[str, State] | None = None) -> None:
+        self.ticket = ticket
+        self.sent = ticket.envelope is None
+        self.confirmed = self.sent
+        self.accepted = False
+        self.result: Result | None = None
+        self.operation: str | None = None
+        self.done: Result | None = None
+        self._outcome = outcome
+        self._until = dict(until or {})
+        self._told = 0
+
+    def see(self, event: Envelope) -> bool:
+        """Take an event into account. False if it isn't about this command."""
+        if self._later(event):
+            return True
+        if event.causationid != self.ticket.id:
+            return False
+        if event.type == CommandRejected.type:
+            if event.data.get("source", self.ticket.source) != self.ticket.source:
+                return False
+            self.result = self._end(State.REJECTED, event)
+            return True
+        operation = event.data.get("operation")
+        self.operation = operation if isinstance(operation, str) else self.operation
+        if event.type == OperationAccepted.type:
+            self.accepted = True
+        elif event.type == OperationFailed.type:
+            self.result = self._end(State.REFUSED if event.data.get("refused") else State.FAILED, event)
+        elif event.type == self._outcome or (self._outcome is None and event.type not in ON_THE_WAY):
+            self._succeed(self._end(State.DONE, event))
+        return True
+
+    def tell(self, operation: Mapping[str, Any]) -> None:
+        """Take the operation query's answer into account. The outcome event tells more than it, so the end is first
+        answered by sending the command again; the query's own word is taken when that brings nothing."""
+        if isinstance(operation.get("id"), str):
+            self.operation = operation["id"]
+        phase = operation.get("phase")
+        if self.result or self.done or phase not in (Phase.SUCCEEDED, Phase.FAILED):
+            return
+        self._told += 1
+        if self._told == 1 and self.ticket.envelope is not None:
+            self.sent = False
+        elif phase == Phase.SUCCEEDED:
+            self._succeed(Result(self.ticket, State.DONE, self.operation))
+        else:
+            state = State.REFUSED if operation.get("refused") else State.FAILED
+            self.result = Result(self.ticket, state, self.operation, problem=_problem(operation.get("problem")))
+
+    def missed(self) -> None:
+        """Events may have been missed: send again what was not accepted, as far as we know."""
+        if self.ticket.envelope is not None and not self.accepted:
+            self.sent = False
+
+    def give_up(self, problem: Problem) -> Result:
+        """The result when the time is up."""
+        if self.result is None:
+            state = State.RUNNING if self.confirmed else State.UNSENT
+            event = self.done.event if self.done else None
+            self.result = Result(self.ticket, state, self.operation, event, problem)
+        return self.result
+
+    def _later(self, event: Envelope) -> bool:
+        state = self._until.get(event.type)
+        same = self.ticket.envelope is not None and event.subject == self.ticket.envelope.subject
+        if state is None or not same or event.correlationid != self.ticket.correlation:
+            return False
+        self.result = self._end(state, event)
+        return True
+
+    def _succeed(self, result: Result) -> None:
+        self.done = result
+        if not self._until:
+            self.result = result
+
+    def _end(self, state: State, event: Envelope) -> Result:
+        problem = None if state is State.DONE else _problem(event.data.get("problem"))
+        return Result(self.ticket, state, self.operation, event, problem)
+
+
+def _problem(value: Any) -> Problem:
+    try:
+        return Problem.model_validate(value)
+    except ValidationError:
+        detail = str(value.get("detail", value)) if isinstance(value, dict) else "no reason was given"
+        return Problem.of("failed", detail)
