@@ -85,8 +85,8 @@ class Storage(ABC):
         """A round trip to the storage; says what it is and its version. TransientError where it is out of reach."""
 
     @abstractmethod
-    def usage(self) -> Usage:
-        """Space of the pool, in bytes."""
+    def usage(self) -> Usage | None:
+        """Space of the pool, in bytes; None where the storage keeps no such figures (a Ceph without a manager)."""
 
     @abstractmethod
     def create_image(self, image: str, size: int) -> str:
@@ -140,8 +140,9 @@ class Storage(ABC):
         """Cut off the recorded owners and whoever has the disk open now, and verify it. Cheap when there is nobody."""
 
     @abstractmethod
-    def inventory(self) -> Iterable[Stored]:
-        """All that is in the storage, trash too."""
+    def inventory(self, metadata: bool = True) -> Iterable[Stored]:
+        """All that is in the storage, trash too. With `metadata` each entry costs an open; without, a list is all
+        that is asked for, and `Stored.metadata` is empty."""
 
     @abstractmethod
     def purge(self, limit: int) -> int:

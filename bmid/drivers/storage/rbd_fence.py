@@ -1,0 +1,64 @@
+"""The fence of an RBD image: whoever has it open, or was recorded as having it open, can write no more.
+
+A client that is frozen, not dead, loses its watch after 30 s and would still write when it wakes: so the recorded
+addresses count as much as the watchers. Only fencing lives here; when to fence is the engine's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from threading import Event
+from time import monotonic
+
+import rbd
+
+from bmid.drivers.storage.ceph_connection import CephSession
+from bmid.errors import TransientError
+
+__all__ = ["fence", "watchers"]
+
+# Longer than the longest freeze that a machine comes back from with its memory.
+_BLOCKLIST_SECONDS = 30 * 86400.0
+_PAUSE = 0.02  # seconds between two looks at the watchers
+
+
+def watchers(ceph: CephSession, name: str) -> list[str]:
+    """The addresses of the clients, other than this process, that have the image open for writing, one a watch.
+
+    Raises rbd.Error; ImageNotFound where it isn't there.
+    """
+    with rbd.Image(ceph.pool, name, read_only=True) as handle:
+        return [w["addr"] for w in handle.watchers_list() if w["id"] != ceph.instance]
+
+
+def fence(ceph: CephSession, name: str, recorded: Collection[str], timeout: float) -> None:
+    """Blocklist the recorded addresses and the present watchers, and verify it. One open where there is nobody.
+
+    Raises rbd.Error, rados.Error, and TransientError `fence-unverified`: then nothing may be exported.
+    """
+    addresses = set(recorded).union(_present(ceph, name))
+    if not addresses:
+        return
+    for address in sorted(addresses):
+        ceph.command(prefix="osd blocklist", blocklistop="add", addr=address, expire=_BLOCKLIST_SECONDS)
+    # With the new map, whatever we ask of an OSD makes it take that map first.
+    ceph.cluster.wait_for_latest_osdmap()
+    listed = set(ceph.command(prefix="osd dump")["blocklist"])
+    if missing := addresses - listed:
+        raise TransientError("fence-unverified", f"not in Ceph's blocklist: {', '.join(sorted(missing))}")
+    _await_silence(ceph, name, timeout)
+
+
+def _present(ceph: CephSession, name: str) -> list[str]:
+    try:
+        return watchers(ceph, name)
+    except rbd.ImageNotFound:
+        return []
+
+
+def _await_silence(ceph: CephSession, name: str, timeout: float) -> None:
+    deadline = monotonic() + timeout
+    while left := _present(ceph, name):
+        if monotonic() > deadline:
+            raise TransientError("fence-unverified", f"{name} is still open at {', '.join(sorted(left))}")
+        Event().wait(_PAUSE)

@@ -1,0 +1,73 @@
+"""Metadata of RBD images, read and written at the OSD without opening the image.
+
+librbd's `metadata_set` needs an open image: 16 ms on the machine where this takes 1 ms, and while it is open we are
+one of its watchers, which another head's fence would blocklist. The same method of the OSD's class `rbd` that
+librbd calls does the same work; name and header objects have been laid out like this since image format 2 (2012).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import rados
+
+__all__ = ["identity", "read_metadata", "write_metadata"]
+
+_CANCELED = 125
+_LONGEST_VALUE = 1 << 20  # bytes that a read takes at most
+
+
+def identity(pool: Any, name: str) -> str | None:
+    """The internal id of an image; None if there is no image of that name (or not any more)."""
+    try:
+        return str(pool.read(f"rbd_id.{name}")[4:].decode())
+    except rados.ObjectNotFound:
+        return None
+
+
+def write_metadata(pool: Any, image: str, key: str, value: Mapping[str, object]) -> bool:
+    """Set one value of an image, named by its internal id. False, and nothing is written, if it has no header.
+
+    Raises rados.Error.
+    """
+    prefix = _text(f"rbd_data.{image}").decode()
+    pair = struct.pack("<I", 1) + _text(key) + _text(json.dumps(value))
+    with rados.WriteOpCtx() as operation:
+        # The method alone would make a header where there is none.
+        operation.omap_cmp("object_prefix", prefix, rados.LIBRADOS_CMPXATTR_OP_EQ)
+        operation.execute("rbd", "metadata_set", pair)
+        try:
+            pool.operate_write_op(operation, f"rbd_header.{image}")
+        except rados.ObjectNotFound:
+            return False
+        except rados.OSError as error:
+            if error.errno == _CANCELED:
+                return False
+            raise
+    return True
+
+
+def read_metadata(pool: Any, image: str, key: str) -> Mapping[str, object] | None:
+    """One value of an image, named by its internal id; None if it has none, empty if it is not a JSON object.
+
+    Raises rados.Error.
+    """
+    try:
+        _, answer = pool.execute(f"rbd_header.{image}", "rbd", "metadata_get", _text(key), _LONGEST_VALUE)
+    except rados.ObjectNotFound:
+        return None
+    with suppress(ValueError):
+        value = json.loads(answer[4:])
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
+def _text(text: str) -> bytes:
+    """A string as Ceph encodes it: its length in bytes, then the bytes."""
+    raw = text.encode()
+    return struct.pack("<I", len(raw)) + raw
