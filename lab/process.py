@@ -132,7 +132,7 @@ class Process:
         if recorded is None:
             return None
         now = _stat(recorded[0])
-        return recorded[0] if now is not None and now[:2] == recorded[:2] and now[3] not in "ZX" else None
+        return recorded[0] if now is not None and now[:2] == recorded[:2] and not now[3] else None
 
     def alive(self) -> bool:
         """Whether it runs now (a frozen process does, a zombie doesn't)."""
@@ -167,7 +167,7 @@ class Process:
         recorded = self._record()
         return recorded is not None and self._child is not None and recorded[0] == self._child.pid
 
-    def _record(self) -> tuple[int, int, int, str] | None:
+    def _record(self) -> tuple[int, int, int, bool] | None:
         try:
             return _parse(self.pid_file.read_text())
         except (FileNotFoundError, ValueError, IndexError):
@@ -184,7 +184,7 @@ class Process:
         if leader is not None and leader[1] != recorded[1]:
             return []  # the pid is another process's by now, so the whole session has gone
         every = (_stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit())
-        return [s[0] for s in every if s and s[2] == recorded[0] and s[1] >= recorded[1] and s[3] not in "ZX"]
+        return [s[0] for s in every if s and s[2] == recorded[0] and s[1] >= recorded[1] and not s[3]]
 
     def _wait_gone(self, seconds: float) -> bool:
         try:
@@ -218,18 +218,20 @@ def free_port(address: str = "127.0.0.1") -> int:
             return port
 
 
-def _stat(pid: int) -> tuple[int, int, int, str] | None:
+def _stat(pid: int) -> tuple[int, int, int, bool] | None:
     try:
         return _parse(Path(f"/proc/{pid}/stat").read_text())
     except (FileNotFoundError, ProcessLookupError):
         return None
 
 
-def _parse(line: str) -> tuple[int, int, int, str]:
-    """(pid, start time in ticks since boot, session, state) of a line of /proc/PID/stat."""
+def _parse(line: str) -> tuple[int, int, int, bool]:
+    """(pid, start time in ticks since boot, session, whether it has ended) of a line of /proc/PID/stat."""
     pid, rest = line.split(" (", 1)
     fields = rest.rpartition(") ")[2].split()
-    return int(pid), int(fields[19]), int(fields[3]), fields[0]
+    # A zombie that still counts other threads is about to let go of its files and locks, but hasn't yet.
+    ended = fields[0] in "ZX" and int(fields[17]) <= 1
+    return int(pid), int(fields[19]), int(fields[3]), ended
 
 
 def _send(pid: int, number: int) -> bool:
