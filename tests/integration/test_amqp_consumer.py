@@ -1,0 +1,276 @@
+"""The consumer on a real broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from bmid.amqp import consumer as consumer_module
+from bmid.amqp.connection import check
+from bmid.amqp.consumer import Consumer
+from bmid.amqp.topology import COMMANDS, HIL_EVENTS, QUERIES, declare_queue
+from bmid.errors import Misconfigured, TransientError
+from lab.rabbitmq import RabbitMQ
+from tests.support.bus import (
+    FakeReceiver,
+    broker_of,
+    channel_of,
+    depth,
+    event_body,
+    forget_everything,
+    get,
+    send,
+    turn_for,
+    turn_until,
+)
+
+
+@pytest.fixture
+def receiver() -> FakeReceiver:
+    return FakeReceiver()
+
+
+@pytest.fixture
+def consumer(rabbitmq: RabbitMQ, receiver: FakeReceiver) -> Iterator[Consumer]:
+    forget_everything(rabbitmq)
+    consumer = Consumer(broker_of(rabbitmq), "head-a", receiver, chance=lambda: 0.1)
+    consumer.run_once(0.05)
+    yield consumer
+    consumer.close()
+
+
+def send_numbers(rabbitmq: RabbitMQ, first: int, last: int) -> None:
+    with channel_of(rabbitmq) as channel:
+        for number in range(first, last + 1):
+            send(channel, event_body(number))
+
+
+def queue_is_empty(rabbitmq: RabbitMQ, queue: str = "bmi.commands") -> bool:
+    """Also of messages that were delivered and not acknowledged."""
+    lines = rabbitmq.ctl("list_queues", "-p", "bmi", "name", "messages").splitlines()
+    return any(line.split() == [queue, "0"] for line in lines)
+
+
+def test_messages_are_accepted_in_the_order_in_which_they_were_sent(rabbitmq, consumer, receiver):
+    send_numbers(rabbitmq, 1, 200)
+    turn_until(lambda: len(receiver.accepted) == 200, consumer)
+    assert receiver.accepted == list(range(1, 201))
+    assert [delivery.user_id for delivery in receiver.offered] == ["alice"] * 200
+    assert queue_is_empty(rabbitmq)
+
+
+UNREADABLE = {
+    "bad JSON": b'{"specversion": "1.0", ',
+    "NaN": b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"n":NaN}}',
+    "deep nesting": b'{"specversion":"1.0","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "5 MB": b'{"specversion":"1.0","data":"' + b"x" * 5_000_000 + b'"}',
+    "invalid UTF-8": b'{"specversion":"1.0","data":"\xff\xfe\xc0"}',
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_nobody_can_read_ends_in_bmi_dead_raw_and_whole(rabbitmq, consumer, receiver, name):
+    with channel_of(rabbitmq) as channel:
+        send(channel, UNREADABLE[name], message_id="m1", headers={"x-mine": "kept"})
+        send(channel, event_body(2))
+        turn_until(lambda: receiver.accepted == [2], consumer)
+        properties, body = get(channel, "bmi.dead")
+    assert body == UNREADABLE[name]
+    assert (properties.message_id, properties.user_id, properties.headers["x-mine"]) == ("m1", "alice", "kept")
+
+
+def test_a_message_without_a_sender_ends_in_bmi_dead(rabbitmq, consumer, receiver):
+    with channel_of(rabbitmq) as channel:
+        send(channel, event_body(1), user=None)
+        turn_until(lambda: consumer.counts["dead_lettered"] == 1, consumer)
+        assert get(channel, "bmi.dead")[1] == event_body(1)
+    assert receiver.accepted == []
+
+
+def test_properties_that_are_no_text_are_read_all_the_same(rabbitmq, consumer, receiver):
+    with channel_of(rabbitmq) as channel:
+        send(channel, event_body(1), headers={"a": b"\xff\x00", "b": {"c": [1, None, True]}, "d": 2**40})
+        turn_until(lambda: receiver.accepted == [1], consumer)
+    assert receiver.offered[0].headers["b"] == {"c": [1, None, True]}
+
+
+def test_a_connection_cut_in_the_middle_loses_nothing(rabbitmq, consumer, receiver):
+    cuts = [40, 90]
+
+    def cut(count: int) -> None:
+        if cuts and count >= cuts[0]:
+            cuts.pop(0)
+            rabbitmq.close_connections("bmid")
+
+    receiver.every = cut
+    send_numbers(rabbitmq, 1, 150)
+    turn_until(lambda: len(receiver.accepted) == 150, consumer)
+    turn_for(0.5, consumer)
+    assert sorted(receiver.accepted) == list(range(1, 151))
+    assert queue_is_empty(rabbitmq)
+    with channel_of(rabbitmq) as channel:
+        assert depth(channel, "bmi.dead") == 0
+
+
+def test_a_restarted_broker_is_found_again_by_itself(rabbitmq, consumer, receiver):
+    send_numbers(rabbitmq, 1, 3)
+    turn_until(lambda: len(receiver.accepted) == 3, consumer)
+    rabbitmq.stop()
+    turn_for(1.0, consumer)
+    assert consumer.link.problem.slug == "broker-away"
+    rabbitmq.start()
+    send_numbers(rabbitmq, 4, 6)
+    turn_until(lambda: len(receiver.accepted) == 6, consumer, seconds=60)
+    assert consumer.link.problem is None
+
+
+def test_a_channel_that_the_broker_closes_is_opened_again(rabbitmq, consumer, receiver):
+    turn_for(0.1, consumer)
+    consumer.link.channel.basic_ack(4711)
+    send_numbers(rabbitmq, 1, 3)
+    turn_until(lambda: len(receiver.accepted) == 3, consumer)
+    assert queue_is_empty(rabbitmq)
+
+
+def test_a_deleted_queue_is_declared_again_and_consumed(rabbitmq, consumer, receiver):
+    turn_for(0.1, consumer)
+    with channel_of(rabbitmq) as channel:
+        channel.queue_delete("bmi.commands")
+    turn_until(lambda: consumer.link.problem is not None, consumer)
+    turn_until(lambda: consumer.link.problem is None, consumer)
+    send_numbers(rabbitmq, 1, 3)
+    turn_until(lambda: receiver.accepted == [1, 2, 3], consumer)
+
+
+def test_while_the_database_is_away_messages_wait_and_are_then_accepted_once_and_in_order(rabbitmq, consumer, receiver):
+    receiver.away_until = time.monotonic() + 3
+    send_numbers(rabbitmq, 1, 100)
+    turn_until(lambda: consumer.paused, consumer)
+    turn_until(lambda: len(receiver.accepted) == 100, consumer)
+    assert receiver.accepted == list(range(1, 101))
+    assert len(receiver.offered) == 100
+    assert not any(delivery.redelivered for delivery in receiver.offered)
+    assert not consumer.paused
+    assert queue_is_empty(rabbitmq)
+
+
+def test_nothing_is_taken_while_nothing_can_be_accepted(rabbitmq, receiver):
+    forget_everything(rabbitmq)
+    receiver.ready = False
+    consumer = Consumer(broker_of(rabbitmq), "head-a", receiver)
+    try:
+        assert consumer.run_once(0.05) > 0
+        assert consumer.paused
+        assert not consumer.link.is_open
+        receiver.ready = True
+        turn_until(lambda: not consumer.paused, consumer)
+    finally:
+        consumer.close()
+
+
+def test_a_head_that_can_accept_nothing_for_long_leaves_the_queue_to_another(rabbitmq, consumer, receiver, monkeypatch):
+    monkeypatch.setattr(consumer_module, "HOLDS", (0.5,))
+    receiver.away_until = time.monotonic() + 3600
+    send_numbers(rabbitmq, 1, 3)
+    turn_until(lambda: consumer.paused, consumer)
+    receiver.ready = False
+    other_receiver = FakeReceiver()
+    other = Consumer(broker_of(rabbitmq), "head-b", other_receiver)
+    try:
+        turn_until(lambda: other_receiver.accepted == [1, 2, 3], consumer, other)
+    finally:
+        other.close()
+
+
+def test_a_message_that_we_stumble_over_does_not_stop_the_others(rabbitmq, consumer, receiver):
+    receiver.stumbles_over = {2}
+    send_numbers(rabbitmq, 1, 4)
+    turn_until(lambda: set(receiver.accepted) == {1, 3, 4}, consumer)
+    receiver.stumbles_over = set()
+    turn_until(lambda: set(receiver.accepted) == {1, 2, 3, 4}, consumer)
+
+
+def test_of_two_heads_one_consumes_and_the_other_takes_over(rabbitmq, consumer, receiver):
+    other_receiver = FakeReceiver()
+    other = Consumer(broker_of(rabbitmq), "head-b", other_receiver)
+    try:
+        other.run_once(0.05)
+        send_numbers(rabbitmq, 1, 5)
+        turn_until(lambda: len(receiver.accepted) == 5, consumer, other)
+        assert other_receiver.accepted == []
+        consumer.close()
+        send_numbers(rabbitmq, 6, 7)
+        turn_until(lambda: other_receiver.accepted == [6, 7], other)
+    finally:
+        other.close()
+
+
+def test_leaving_a_frozen_broker_takes_no_longer_than_three_seconds(rabbitmq, consumer):
+    turn_for(0.1, consumer)
+    rabbitmq.pause()
+    try:
+        started = time.monotonic()
+        consumer.close()
+        assert time.monotonic() - started < 3
+    finally:
+        rabbitmq.resume()
+
+
+def test_a_queue_with_other_arguments_is_named_with_what_to_do(rabbitmq):
+    forget_everything(rabbitmq)
+    with channel_of(rabbitmq) as channel:
+        channel.queue_declare("bmi.queries", durable=True)
+    with pytest.raises(Misconfigured) as caught:
+        check(broker_of(rabbitmq), lambda channel: declare_queue(channel, QUERIES))
+    assert "bmi.queries" in caught.value.problem.detail
+    assert "delete_queue" in caught.value.problem.todo
+    consumer = Consumer(broker_of(rabbitmq), "head-a", FakeReceiver(), queue=QUERIES)
+    assert consumer.run_once(0.05) > 0
+    assert consumer.link.problem.slug == "misconfigured"
+    forget_everything(rabbitmq)
+
+
+def test_missing_rights_are_named_with_what_to_do(rabbitmq):
+    rabbitmq.ctl("set_permissions", "-p", "bmi", "bob", "^$", "^$", "^$")
+    try:
+        with pytest.raises(Misconfigured) as caught:
+            check(broker_of(rabbitmq, "bob"), lambda channel: declare_queue(channel, COMMANDS))
+    finally:
+        rabbitmq.ctl("set_permissions", "-p", "bmi", "bob", ".*", ".*", ".*")
+    assert "bmi.dead" in caught.value.problem.detail
+    assert "set_permissions -p bmi bob" in caught.value.problem.todo
+
+
+def test_a_wrong_password_is_a_matter_of_settings_and_is_never_shown(rabbitmq, tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("not-the-one\n")
+    broker = replace(broker_of(rabbitmq), password_file=secret)
+    with pytest.raises(Misconfigured) as caught:
+        check(broker, lambda channel: None)
+    assert "not-the-one" not in str(caught.value.problem)
+    assert rabbitmq.password("bmid") not in repr(broker)
+
+
+def test_a_broker_that_is_away_is_tried_again_with_growing_waits(rabbitmq):
+    broker = replace(broker_of(rabbitmq), port=1)
+    with pytest.raises(TransientError):
+        check(broker, lambda channel: None)
+    consumer = Consumer(broker, "head-a", FakeReceiver(), chance=lambda: 1.0)
+    waits = []
+    for _ in range(3):
+        waits.append(consumer.run_once(0))
+        consumer.link._next = 0.0
+    assert waits == [0.5, 1.0, 2.0]
+
+
+def test_all_queues_are_accepted_with_their_arguments_twice(rabbitmq):
+    forget_everything(rabbitmq)
+    for _ in range(2):
+        for queue in (COMMANDS, QUERIES, HIL_EVENTS):
+            check(broker_of(rabbitmq), lambda channel, queue=queue: declare_queue(channel, queue))
+    names = rabbitmq.ctl("list_queues", "-p", "bmi", "name").split()
+    assert {"bmi.commands", "bmi.queries", "bmi.hil-events", "bmi.dead"} <= set(names)
