@@ -12,22 +12,14 @@ from bmid.model.change import Change
 from bmid.model.claim import Key
 from bmid.model.entity import Boot, Disk, Image, Network, Node, Project
 from bmid.model.operation import Operation
+from bmid.model.placement import Home
 from bmid.model.site import Site
 from bmid.steps.base import Plan
 
-__all__ = ["Context", "Handler", "Home", "Outcome", "QueryHandler", "View"]
+__all__ = ["Context", "Handler", "Outcome", "QueryHandler", "View"]
 
 C = TypeVar("C", bound=Command)
 Q = TypeVar("Q", bound=Query)
-
-
-@dataclass(frozen=True)
-class Home:
-    """A shard of a living head, and how many disks it exports."""
-
-    head: str
-    shard: str
-    load: int
 
 
 class View(Protocol):
@@ -62,15 +54,18 @@ class View(Protocol):
         ...
 
     def operation(self, operation: str) -> Operation | None: ...
+    def operation_of_message(self, message: str, source: str | None) -> Operation | None: ...
     def operations(self, project: str | None = None, limit: int = 100) -> Sequence[Operation]: ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a handler is given beside the command: the operation it is, the time, the database and the site."""
+    """What a handler is given beside the command: the operation it is, the head it runs on, the time, the database
+    and the site."""
 
     operation: str
     correlation: str
+    head: str
     now: datetime
     view: View
     site: Site
@@ -88,9 +83,14 @@ def _no_upload(command: Command) -> str | None:
     return None
 
 
+def _no_undo(command: Command, context: Context, plan: Plan) -> tuple[Change, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Handler(Generic[C]):
-    """One command. `keys` from the command alone; `plan` may raise Refused; `finish` gets what steps wrote down.
+    """One command. `keys` from the command alone; `plan` may raise Refused; `finish` gets what steps wrote down;
+    `undo` says which rows go when the plan was reverted.
 
     `internal` commands are made by the daemon itself and never accepted from the bus. `upload` says where bytes
     are awaited: the SHA-256 of the token that the sender will present, or None.
@@ -101,6 +101,7 @@ class Handler(Generic[C]):
     keys: Callable[[C], tuple[Key, ...]]
     plan: Callable[[C, Context], Plan]
     finish: Callable[[C, Context, Plan, Mapping[str, Any]], Outcome]
+    undo: Callable[[C, Context, Plan], tuple[Change, ...]] = _no_undo
     internal: bool = False
     upload: Callable[[C], str | None] = _no_upload
 

@@ -29,7 +29,10 @@ class Wait:
 class Notes(Protocol):
     """What a step may read and write about its operation while it runs; every write checks the claim."""
 
-    operation: str
+    @property
+    def operation(self) -> str:
+        """The operation's id."""
+        ...
 
     def now(self) -> datetime:
         """The database's time."""
@@ -83,11 +86,13 @@ class Step(BaseModel):
 
     kinds: ClassVar[dict[str, type[Step]]] = {}
     kind: ClassVar[str]
+    reverts: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "kind" in cls.__dict__:
             Step.kinds[cls.kind] = cls
+            cls.reverts = "revert" in cls.__dict__
 
     @abstractmethod
     def apply(self, world: World) -> Wait | None:
@@ -105,26 +110,25 @@ Stages = tuple[tuple[Step, ...], ...]
 class Plan:
     """How a command is done: rows first, then stages of steps, then (by the handler's `finish`) rows and outcome.
 
-    Steps of one stage may run side by side. `home` is the head that must run them; None means any. `revert` False:
-    a plan on the way out is never undone, it is tried again.
+    Steps of one stage may run side by side. `home` is the head that must run them; None means any. `memo` is what
+    the plan decided and `finish` has to know.
     """
 
     reserve: tuple[Change, ...] = ()
     stages: Stages = ()
     home: str | None = None
-    revert: bool = True
     memo: dict[str, Any] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
         """The part that is stored with the operation."""
         stages = [[{"kind": step.kind, **step.model_dump(mode="json")} for step in stage] for stage in self.stages]
-        return {"stages": stages, "home": self.home, "revert": self.revert, "memo": self.memo}
+        return {"stages": stages, "home": self.home, "memo": self.memo}
 
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> Plan:
         """A plan as it was stored; its rows have been written then."""
         stages = tuple(tuple(_step(one) for one in stage) for stage in stored["stages"])
-        return cls(stages=stages, home=stored["home"], revert=stored["revert"], memo=stored["memo"])
+        return cls(stages=stages, home=stored["home"], memo=stored["memo"])
 
 
 def _step(stored: Mapping[str, Any]) -> Step:

@@ -1,0 +1,101 @@
+"""How a turn ends: in an outcome, a wait, a retry, a way back, or stuck. Each is one transaction of its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from bmid.engine.turn import Turn
+from bmid.errors import BmiError, Problem, Refused, TransientError
+from bmid.messages.base import Event
+from bmid.messages.operation import OperationFailed
+from bmid.model.operation import Phase
+from bmid.model.retry import backoff
+from bmid.steps.base import Plan, Wait
+from bmid.store import operations, outbox
+from bmid.store.database import Tx
+
+__all__ = ["Ending"]
+
+log = structlog.get_logger(__name__)
+
+
+class Ending:
+    """Writes down how a turn ended, and gives the claims back. `chance` draws the jitter."""
+
+    def __init__(self, give_up_after: float, chance: Callable[[], float]) -> None:
+        self._give_up_after = give_up_after
+        self._chance = chance
+
+    def succeed(self, tx: Tx, turn: Turn, event: Event) -> None:
+        """The command did what it says."""
+        outbox.emit(tx, event, turn.cause)
+        operations.end(tx, turn.operation, Phase.SUCCEEDED, None)
+        turn.release_in(tx, ended=True)
+        log.info("operation.finished", outcome=event.type, attempts=turn.record.attempts)
+
+    def fail(self, tx: Tx, turn: Turn, problem: Problem, *, refused: bool) -> None:
+        """The command did not do what it says, and nothing of it is left."""
+        one = turn.record
+        event = OperationFailed(
+            operation=one.id, command=one.type, project=one.project, refused=refused, problem=problem
+        )
+        outbox.emit(tx, event, turn.cause)
+        operations.end(tx, one.id, Phase.FAILED, {**problem.model_dump(mode="json"), "refused": refused})
+        turn.release_in(tx, ended=True)
+        log.info("operation.failed", problem=problem.slug, detail=problem.detail, refused=refused)
+
+    def wait(self, tx: Tx, turn: Turn, wait: Wait) -> None:
+        """Look again later; thread and claims are free meanwhile."""
+        fresh = {"attempts": 0, "first_failed_at": None}
+        self._later(tx, turn, due_at=wait.until, why=wait.why, **fresh)
+        log.debug("operation.waits", why=wait.why)
+
+    def retry(self, tx: Tx, turn: Turn, error: BmiError, step: str) -> None:
+        """Again from the top, with back-off, until it has failed for too long."""
+        one = turn.record
+        first = one.first_failed_at or tx.now
+        if tx.now - first > timedelta(seconds=self._give_up_after):
+            self.give_up(tx, turn, error, step)
+            return
+        asked = error.delay if isinstance(error, TransientError) else None
+        delay = backoff(one.attempts + 1, self._chance()) if asked is None else asked
+        why = f"{step}: {error}"
+        self._later(
+            tx,
+            turn,
+            due_at=tx.now + timedelta(seconds=delay),
+            why=why,
+            attempts=one.attempts + 1,
+            first_failed_at=first,
+        )
+        log.warning(
+            "operation.retried", step=step, problem=error.problem.slug, detail=str(error), delay=round(delay, 1)
+        )
+
+    def give_up(self, tx: Tx, turn: Turn, error: BmiError, step: str) -> None:
+        """No more tries: undo what was done, or say that it is stuck where even that can't be."""
+        one = turn.record
+        known = Problem.model_validate(one.problem) if one.problem else None
+        problem = known or error.problem.model_copy(update={"step": step})
+        stored = {**problem.model_dump(mode="json"), "refused": isinstance(error, Refused)}
+        stuck = one.phase is Phase.REVERTING
+        phase = Phase.STUCK if stuck else Phase.REVERTING
+        why = f"{step}: {error}"
+        self._later(tx, turn, phase=phase, problem=stored, due_at=tx.now, why=why, attempts=0, first_failed_at=None)
+        level = log.error if stuck else log.warning
+        level("operation.stuck" if stuck else "operation.reverts", step=step, problem=problem.slug, detail=str(error))
+
+    def reverted(self, tx: Tx, turn: Turn, plan: Plan) -> None:
+        """The way back is done."""
+        stored = dict(turn.record.problem or {})
+        refused = bool(stored.pop("refused", False))
+        problem = Problem.model_validate(stored)
+        undone = tuple(step.kind for stage in reversed(plan.stages) for step in stage if step.reverts)
+        self.fail(tx, turn, problem.model_copy(update={"undone": undone}), refused=refused)
+
+    def _later(self, tx: Tx, turn: Turn, **values: object) -> None:
+        operations.change(tx, turn.operation, claimed_until=None, **values)
+        turn.release_in(tx)

@@ -1,0 +1,106 @@
+"""One worker's turn with one operation: its claims, and what its steps may write down under them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bmid.errors import ClaimLost
+from bmid.messages.operation import OperationProgressed
+from bmid.model.claim import Held
+from bmid.model.operation import Operation
+from bmid.store import claims, operations, outbox, uploads
+from bmid.store.database import Database, Tx
+from bmid.store.outbox import Cause
+from bmid.store.view import StoreView
+
+__all__ = ["Turn"]
+
+
+class Turn:
+    """An operation in a worker's hands. Serves the steps as their Notes; several threads of a stage may share it."""
+
+    def __init__(
+        self, database: Database, operation: Operation, held: tuple[Held, ...], holder: str, source: str, staging: Path
+    ) -> None:
+        self._database = database
+        self._held = held
+        self._holder = holder
+        self._source = source
+        self._staging = staging
+        self._lock = threading.Lock()
+        self.record = operation
+
+    @property
+    def operation(self) -> str:
+        """The operation's id."""
+        return self.record.id
+
+    @property
+    def cause(self) -> Cause:
+        """Where events of this operation come from."""
+        one = self.record
+        return Cause(self._source, one.id, one.correlation, one.message, one.traceparent)
+
+    def verify(self) -> None:
+        """ClaimLost, unless all claims are still ours. Called before each driver call."""
+        with self._database.read() as tx:
+            self.verify_in(tx)
+
+    def verify_in(self, tx: Tx) -> None:
+        """The same, in a transaction that goes on to write."""
+        claims.verify(tx, self._held, self._holder, self.operation)
+
+    def release_in(self, tx: Tx, *, ended: bool = False) -> None:
+        """Give the claims back."""
+        claims.release(tx, self.operation, self._holder, ended=ended)
+
+    def now(self) -> datetime:
+        """The database's time."""
+        return self._database.now()
+
+    def mark(self, key: str) -> Any:
+        """What an earlier run wrote down."""
+        with self._lock:
+            return self.record.marks.get(key)
+
+    def write(self, key: str, value: Any) -> None:
+        """Write something down that can't be seen by looking."""
+        with self._lock, self._database.write() as tx:
+            self.verify_in(tx)
+            marks = {**self.record.marks, key: value}
+            operations.change(tx, self.operation, marks=marks)
+            self.record = replace(self.record, marks=marks)
+
+    def owner(self, disk: str) -> str | None:
+        """The client that was noted to have the disk open."""
+        with self._database.read() as tx:
+            row = StoreView(tx, 0).disk(disk)
+            return row.owner if row else None
+
+    def record_owner(self, disk: str, owner: str | None) -> None:
+        """Note the client, before any initiator may enter."""
+        with self._database.write() as tx:
+            self.verify_in(tx)
+            if not operations.note_owner(tx, disk, owner):
+                raise ClaimLost(f"the row of disk {disk} is gone")
+
+    def upload(self) -> Path | None:
+        """The staging file, if its bytes are all there."""
+        with self._database.read() as tx:
+            slot = uploads.find(tx, self.operation)
+        path = self._staging / self.operation
+        return path if slot and slot.complete and path.exists() else None
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Tell subscribers; the steps look once a second at most."""
+        one = self.record
+        event = OperationProgressed(
+            operation=one.id, command=one.type, project=one.project, step=step, done=done, total=total
+        )
+        with self._database.write() as tx:
+            self.verify_in(tx)
+            outbox.emit(tx, event, self.cause)

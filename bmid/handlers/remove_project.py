@@ -1,0 +1,70 @@
+"""project.remove: refused while the project owns anything, and says what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from bmid.errors import Refused
+from bmid.handlers.base import Context, Handler, Outcome
+from bmid.messages.base import Command, Event
+from bmid.model.change import Drop
+from bmid.model.claim import Key
+from bmid.model.name import ProjectName
+from bmid.steps.base import Plan
+
+__all__ = ["HANDLER", "ProjectRemoved", "RemoveProject"]
+
+
+class RemoveProject(Command):
+    """Remove a project that owns nothing."""
+
+    type: ClassVar[str] = "bmi.project.remove.v1"
+    project: ProjectName
+
+    def subject(self) -> str:
+        """The project."""
+        return f"project/{self.project}"
+
+
+class ProjectRemoved(Event):
+    """The project is gone. `changed` is False if there was none."""
+
+    type: ClassVar[str] = "bmi.project.removed.v1"
+    operation: str
+    project: str
+    changed: bool
+
+    def subject(self) -> str:
+        """The project."""
+        return f"project/{self.project}"
+
+
+def keys(command: RemoveProject) -> tuple[Key, ...]:
+    """The project, exclusively."""
+    return (Key(f"project:{command.project}", exclusive=True),)
+
+
+def plan(command: RemoveProject, context: Context) -> Plan:
+    """Nothing in the world."""
+    images = [f"image {image.name}" for image in context.view.images(command.project)]
+    disks = [f"disk {disk.name}" for disk in context.view.disks(command.project)]
+    if images or disks:
+        owned = ", ".join([*disks, *images])
+        raise Refused(
+            "project-not-empty",
+            f"project {command.project} still owns {owned}",
+            todo="Unmap its nodes and remove its images first.",
+            owned=[*disks, *images],
+        )
+    return Plan(memo={"changed": context.view.project(command.project) is not None})
+
+
+def finish(command: RemoveProject, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
+    """The row goes."""
+    project = context.view.project(command.project)
+    event = ProjectRemoved(operation=context.operation, project=command.project, changed=plan.memo["changed"])
+    return Outcome(event, (Drop(project),) if project else ())
+
+
+HANDLER = Handler(RemoveProject, ProjectRemoved, keys, plan, finish)

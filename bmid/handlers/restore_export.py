@@ -1,0 +1,86 @@
+"""export.restore, by the daemon itself: a mapped disk whose target is gone (tgtd was restarted) gets it back.
+
+The boot pointer is made sure of as well. The node's initiator logs in again by itself; its power is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from bmid.handlers.base import Context, Handler, Outcome
+from bmid.messages.base import Command, Event
+from bmid.model.claim import Key
+from bmid.model.entity import DiskState
+from bmid.model.name import NodeName
+from bmid.steps.base import Plan
+from bmid.steps.boot import PointBoot
+from bmid.steps.target import ExportDisk
+
+__all__ = ["HANDLER", "ExportRestored", "RestoreExport"]
+
+
+class RestoreExport(Command):
+    """Put the target of a mapped node back."""
+
+    type: ClassVar[str] = "bmi.export.restore.v1"
+    node: NodeName
+    disk: str
+
+    def subject(self) -> str:
+        """The node."""
+        return f"node/{self.node}"
+
+
+class ExportRestored(Event):
+    """The target is back. `changed` is False if the node was unmapped meanwhile."""
+
+    type: ClassVar[str] = "bmi.export.restored.v1"
+    operation: str
+    node: str
+    disk: str
+    changed: bool
+
+    def subject(self) -> str:
+        """The node."""
+        return f"node/{self.node}"
+
+
+def keys(command: RestoreExport) -> tuple[Key, ...]:
+    """The node, exclusively."""
+    return (Key(f"node:{command.node}", exclusive=True),)
+
+
+def plan(command: RestoreExport, context: Context) -> Plan:
+    """Fence whoever exported it, export, point."""
+    node, disk = context.view.node(command.node), context.view.disk(command.disk)
+    if node is None or disk is None or node.disk != disk.id or disk.state is not DiskState.MAPPED:
+        return Plan(memo={"changed": False})
+    shard, address = disk.shard or "", disk.address or ""
+    iqn = f"{context.site.iqn_prefix}:{disk.id}"
+    export = ExportDisk(
+        disk=disk.id, shard=shard, number=disk.number, iqn=iqn, address=address, generation=disk.generation, again=True
+    )
+    point = PointBoot(
+        node=node.name,
+        disk=disk.id,
+        shard=shard,
+        generation=disk.generation,
+        mac=node.boot_mac,
+        address=address,
+        hostname=disk.hostname or node.name,
+        firmware=node.firmware,
+        iqn=iqn,
+        initiator=f"{context.site.iqn_prefix}:node.{node.name}",
+    )
+    return Plan(stages=((export,), (point,)), home=disk.head, memo={"changed": True})
+
+
+def finish(command: RestoreExport, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
+    """No row changes."""
+    changed = bool(plan.memo["changed"])
+    event = ExportRestored(operation=context.operation, node=command.node, disk=command.disk, changed=changed)
+    return Outcome(event)
+
+
+HANDLER = Handler(RestoreExport, ExportRestored, keys, plan, finish, internal=True)

@@ -1,0 +1,31 @@
+"""Query disk.show: one disk."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from bmid.handlers.base import QueryHandler, View
+from bmid.handlers.shape import disk_shape, unknown
+from bmid.messages.base import Query
+from bmid.model.name import DiskName, ProjectName
+
+__all__ = ["QUERY", "ShowDisk"]
+
+
+class ShowDisk(Query):
+    """Show one disk."""
+
+    type: ClassVar[str] = "bmi.disk.show.v1"
+    project: ProjectName
+    disk: DiskName
+
+
+def answer(query: ShowDisk, view: View) -> dict[str, Any]:
+    """With its image."""
+    disk = view.disk_named(query.project, query.disk)
+    if disk is None:
+        raise unknown("disk", f"{query.project}/{query.disk}")
+    return {"disk": disk_shape(disk, view.image_by_id(disk.image))}
+
+
+QUERY = QueryHandler(ShowDisk, answer)

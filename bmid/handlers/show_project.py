@@ -1,0 +1,34 @@
+"""Query project.show: one project and what it owns."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from bmid.handlers.base import QueryHandler, View
+from bmid.handlers.shape import project_shape, unknown
+from bmid.messages.base import Query
+from bmid.model.name import ProjectName
+
+__all__ = ["QUERY", "ShowProject"]
+
+
+class ShowProject(Query):
+    """Show one project."""
+
+    type: ClassVar[str] = "bmi.project.show.v1"
+    project: ProjectName
+
+
+def answer(query: ShowProject, view: View) -> dict[str, Any]:
+    """With the names of its images and disks."""
+    project = view.project(query.project)
+    if project is None:
+        raise unknown("project", query.project)
+    owned = {
+        "images": [image.name for image in view.images(project.name)],
+        "disks": [disk.name for disk in view.disks(project.name)],
+    }
+    return {"project": project_shape(project) | owned}
+
+
+QUERY = QueryHandler(ShowProject, answer)

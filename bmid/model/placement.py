@@ -1,0 +1,75 @@
+"""Where a map goes: home, address, and what is written on the disk about it. Pure choices, no message."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Protocol
+
+from bmid.errors import Refused, TransientError
+from bmid.model.entity import Disk, Image, Network, Node
+
+__all__ = ["Home", "choose_address", "choose_home", "metadata"]
+
+
+class Home(Protocol):
+    """A shard of a living head, and how many disks it exports."""
+
+    @property
+    def head(self) -> str: ...
+    @property
+    def shard(self) -> str: ...
+    @property
+    def load(self) -> int: ...
+
+
+def choose_home(homes: Sequence[Home]) -> Home:
+    """The shard with the fewest disks; by name where they are equal."""
+    if not homes:
+        raise TransientError("no-home", "no head with an iSCSI target is alive", todo="Start bmid on a head.")
+    return min(homes, key=lambda home: (home.load, home.head, home.shard))
+
+
+def choose_address(network: Network, taken: Mapping[str, str], wished: str | None, node: str) -> str:
+    """The wished address if it is free, else the first free one of the range."""
+    if wished is not None:
+        if wished in taken:
+            detail = f"address {wished}, which node {node} wishes for, is in use by {taken[wished]}"
+            raise Refused("address-taken", detail, todo="Unmap that one, or register the node with another address.")
+        return wished
+    first, last = int(ipaddress.ip_address(network.first)), int(ipaddress.ip_address(network.last))
+    free = _first_free(first, last, taken)
+    if free is None:
+        detail = f"all {last - first + 1} addresses of boot network {network.name} are in use"
+        raise Refused("network-full", detail, todo="Unmap nodes, or widen the range in the settings.")
+    return free
+
+
+def _first_free(first: int, last: int, taken: Container[str]) -> str | None:
+    every = (str(ipaddress.ip_address(number)) for number in range(first, last + 1))
+    return next((address for address in every if address not in taken), None)
+
+
+def metadata(disk: Disk, image: Image, node: Node, iqn: str, state: str) -> dict[str, Any]:
+    """What is written beside the disk in the storage: enough to know, without a database, whose it is and where."""
+    return {
+        "kind": "disk",
+        "id": disk.id,
+        "name": disk.name,
+        "project": disk.project,
+        "image": image.id,
+        "image_name": f"{image.project}/{image.name}",
+        "node": node.name,
+        "macs": list(node.macs),
+        "boot_mac": node.boot_mac,
+        "firmware": node.firmware.value,
+        "network": disk.network,
+        "address": disk.address,
+        "hostname": disk.hostname,
+        "head": disk.head,
+        "shard": disk.shard,
+        "number": disk.number,
+        "iqn": iqn,
+        "generation": disk.generation,
+        "state": state,
+    }

@@ -1,0 +1,64 @@
+"""Steps on the boot pointer: what a node's firmware is led to."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bmid.drivers.base import BootEntry
+from bmid.model.entity import Firmware
+from bmid.steps.base import Step, Wait, World
+
+__all__ = ["ClearBoot", "PointBoot"]
+
+
+class PointBoot(Step):
+    """The node is led to its target. The visible step: everything it leads to is there before."""
+
+    kind: ClassVar[str] = "point-boot"
+    node: str
+    disk: str
+    shard: str
+    generation: int
+    mac: str
+    address: str
+    hostname: str
+    firmware: Firmware
+    iqn: str
+    initiator: str
+
+    def apply(self, world: World) -> Wait | None:
+        """Write host entry and script, the script last."""
+        entry = BootEntry(
+            node=self.node,
+            disk=self.disk,
+            generation=self.generation,
+            mac=self.mac,
+            address=self.address,
+            hostname=self.hostname,
+            firmware=self.firmware,
+            portal=world.target.portal(self.shard),
+            iqn=self.iqn,
+            initiator=self.initiator,
+            user=self.disk,
+            secret=world.secret(self.disk, self.generation),
+        )
+        world.boot.point(entry)
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """The node finds nothing."""
+        world.boot.clear(self.address, self.disk)
+        return None
+
+
+class ClearBoot(Step):
+    """Nothing leads to the disk any more. First on the way out: a node never boots a half-removed disk."""
+
+    kind: ClassVar[str] = "clear-boot"
+    disk: str
+    address: str
+
+    def apply(self, world: World) -> Wait | None:
+        """Remove script and host entry, the script first."""
+        world.boot.clear(self.address, self.disk)
+        return None

@@ -1,0 +1,101 @@
+"""Steps on a node's power. What a BMC did can be looked at only in part: intents are marked before, results after."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from bmid.drivers.base import Power, PowerAction, PowerState
+from bmid.errors import PermanentError
+from bmid.model.entity import PowerAddress
+from bmid.steps.base import Step, Wait, World
+
+__all__ = ["BootFromNetwork", "CyclePower", "PowerOff"]
+
+LOOK = timedelta(seconds=1)
+ASK_AGAIN = timedelta(seconds=20)
+
+
+class PowerStep(Step):
+    """What the steps on power share: the BMC."""
+
+    driver: str
+    address: str
+    credential: str | None = None
+
+    @property
+    def bmc(self) -> PowerAddress:
+        """The BMC's address, as the port takes it."""
+        return PowerAddress(self.driver, self.address, self.credential)
+
+    def port(self, world: World) -> Power:
+        """The driver that the node names."""
+        if self.driver not in world.power:
+            detail = f"this head has no power driver {self.driver!r}"
+            raise PermanentError("power-driver-unknown", detail, todo="Enable it in the settings under [power].")
+        return world.power[self.driver]
+
+
+class BootFromNetwork(PowerStep):
+    """The next boot is from the network."""
+
+    kind: ClassVar[str] = "boot-from-network"
+
+    def apply(self, world: World) -> Wait | None:
+        """Once, unless the node has been cycled already."""
+        if not world.notes.mark("cycled"):
+            self.port(world).boot_from_network_once(self.bmc)
+        return None
+
+
+class CyclePower(PowerStep):
+    """The node is switched off and on again, so that it boots what it is led to."""
+
+    kind: ClassVar[str] = "cycle-power"
+
+    def apply(self, world: World) -> Wait | None:
+        """Once: a second run of the plan finds the mark. Then wait until the BMC says that it is on."""
+        port, notes = self.port(world), world.notes
+        cycled = notes.mark("cycled")
+        if not cycled:
+            notes.write("cycling", notes.now().isoformat())
+            port.request(self.bmc, PowerAction.CYCLE)
+            cycled = notes.now().isoformat()
+            notes.write("cycled", cycled)
+        if port.state(self.bmc) is PowerState.ON:
+            return None
+        deadline = datetime.fromisoformat(cycled) + timedelta(seconds=120)
+        return Wait(notes.now() + LOOK, "waits for the BMC to say that the node is on", deadline)
+
+    def revert(self, world: World) -> Wait | None:
+        """A node that was sent to boot what is being taken away is switched off."""
+        if world.notes.mark("cycling"):
+            self.port(world).request(self.bmc, PowerAction.OFF)
+        return None
+
+
+class PowerOff(PowerStep):
+    """The node is off, and the BMC was asked whether it is. `force`: go on without after the deadline."""
+
+    kind: ClassVar[str] = "power-off"
+    deadline: float
+    force: bool = False
+
+    def apply(self, world: World) -> Wait | None:
+        """Ask, look, and ask again where a BMC forgets."""
+        port, notes = self.port(world), world.notes
+        if notes.mark("power-unverified") or port.state(self.bmc) is PowerState.OFF:
+            return None
+        now = notes.now()
+        asked: list[str] = notes.mark("off-asked") or []
+        if not asked or now - datetime.fromisoformat(asked[-1]) >= ASK_AGAIN:
+            asked = [*asked, now.isoformat()]
+            notes.write("off-asked", asked)
+            port.request(self.bmc, PowerAction.OFF)
+            if port.state(self.bmc) is PowerState.OFF:
+                return None
+        deadline = datetime.fromisoformat(asked[0]) + timedelta(seconds=self.deadline)
+        if self.force and now >= deadline:
+            notes.write("power-unverified", True)
+            return None
+        return Wait(now + LOOK, "waits for the BMC to say that the node is off", None if self.force else deadline)

@@ -1,0 +1,125 @@
+"""Steps on the iSCSI export of a disk."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from bmid.drivers.base import Export, ExportStatus
+from bmid.errors import Refused, TransientError
+from bmid.steps.base import Step, Wait, World
+
+__all__ = ["ExportDisk", "RemoveExport", "RequireQuiet"]
+
+WATCH = timedelta(seconds=3)  # how long the counters of a session are watched for a sign of life
+
+
+class ExportDisk(Step):
+    """The disk is exported to one initiator, and whoever exported it before is cut off.
+
+    A disk that nobody was noted to export was never open to an initiator: there is nobody to cut off. `again` says
+    that it was exported before, also where the storage knows no owners.
+    """
+
+    kind: ClassVar[str] = "export-disk"
+    disk: str
+    shard: str
+    number: int
+    iqn: str
+    address: str
+    generation: int
+    again: bool = False
+
+    def apply(self, world: World) -> Wait | None:
+        """Create the target, note its client, then let the initiator in: nothing unrecorded ever gets I/O."""
+        export = self._export(world)
+        recorded = world.notes.owner(self.disk)
+        if recorded is not None or self.again:
+            if self._stands(world, world.target.status(self.shard, self.number), recorded):
+                return None
+            world.storage.fence(self.disk, [recorded] if recorded else [])
+        world.target.create(self.shard, export)
+        world.notes.record_owner(self.disk, self._owner(world))
+        world.target.admit(self.shard, export)
+        return None
+
+    def _owner(self, world: World) -> str | None:
+        try:
+            return world.storage.owner(self.disk)
+        except TransientError:
+            # Somebody beside our own target has it open: cut all of them off, and begin again.
+            world.storage.fence(self.disk, [])
+            raise
+
+    def revert(self, world: World) -> Wait | None:
+        """No target."""
+        world.target.remove(self.shard, self.number, self.disk)
+        return None
+
+    def _export(self, world: World) -> Export:
+        return Export(
+            number=self.number,
+            iqn=self.iqn,
+            backing=world.storage.backing(self.disk),
+            address=self.address,
+            user=self.disk,
+            secret=world.secret(self.disk, self.generation),
+        )
+
+    def _stands(self, world: World, status: ExportStatus | None, recorded: str | None) -> bool:
+        if status is None or not status.open or status.iqn != self.iqn or status.addresses != (self.address,):
+            return False
+        return status.user == self.disk and world.storage.owner(self.disk) == recorded
+
+
+class RemoveExport(Step):
+    """There is no target for the disk, and no session at it."""
+
+    kind: ClassVar[str] = "remove-export"
+    disk: str
+    shard: str
+    number: int
+
+    def apply(self, world: World) -> Wait | None:
+        """Fence, then remove."""
+        world.target.remove(self.shard, self.number, self.disk)
+        return None
+
+
+class RequireQuiet(Step):
+    """Nobody uses the disk: refuses while a session is alive, because the node's power can't be switched off.
+
+    A session is alive if it is listed and its counters move, or if its address answers ARP: a node that lost its
+    power sends no FIN and stays listed for up to an hour.
+    """
+
+    kind: ClassVar[str] = "require-quiet"
+    node: str
+    disk: str
+    shard: str
+    number: int
+    address: str
+
+    def apply(self, world: World) -> Wait | None:
+        """Look twice, some seconds apart."""
+        status = world.target.status(self.shard, self.number)
+        sessions = status.sessions if status else ()
+        if not sessions or world.notes.mark("quiet"):
+            return None
+        counters = {str(one.id): [one.bytes_read, one.bytes_written] for one in sessions}
+        answers = world.boot.answers(self.address)
+        before: dict[str, Any] | None = world.notes.mark("counters")
+        now = world.notes.now()
+        if before is None:
+            world.notes.write("counters", counters)
+            return Wait(now + WATCH, "watches whether the session at the target is alive")
+        if counters != before or answers:
+            raise Refused(
+                "session-live",
+                f"node {self.node} is running from disk {self.disk}, and has no power driver to switch it off",
+                todo="Shut the node down and send the command again, or send it with force: true to cut it off.",
+            )
+        if answers is None:
+            return Wait(now + timedelta(seconds=1), "asks whether the node's address still answers")
+        world.notes.write("quiet", True)
+        return None

@@ -1,0 +1,142 @@
+"""Connections and transactions, on SQLite and PostgreSQL. No table is named here but the migrations' own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+
+from bmid.errors import Misconfigured, TransientError
+from bmid.store.clock import Clock, PostgresqlClock, SqliteClock
+from bmid.store.schema import REVISION
+
+__all__ = ["Conflict", "Database", "Tx"]
+
+PREVIOUS = None  # the revision before REVISION on which this program still runs; there is none yet
+POSTGRESQL_OPTIONS = "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000"
+
+
+class Conflict(TransientError):
+    """Two transactions wanted the same thing; the later one looks again at once."""
+
+    def __init__(self) -> None:
+        super().__init__("conflict", "two transactions wanted the same row", delay=0.0)
+
+
+@dataclass(frozen=True)
+class Tx:
+    """One transaction: its connection and its time."""
+
+    connection: Connection
+    now: datetime
+
+    def execute(self, *arguments: Any, **options: Any) -> Any:
+        """As Connection.execute."""
+        return self.connection.execute(*arguments, **options)
+
+
+class Database:
+    """One database. Writers of SQLite stand in line here, which is quicker and fairer than its own busy waiting."""
+
+    def __init__(self, url: str, *, clock: Clock | None = None, pool: int = 40) -> None:
+        self.url = make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._write_lock = threading.Lock()
+        self.engine = self._sqlite_engine() if self.sqlite else self._postgresql_engine(pool)
+        self.clock = clock or (SqliteClock() if self.sqlite else PostgresqlClock())
+
+    def _postgresql_engine(self, pool: int) -> Engine:
+        return create_engine(
+            self.url,
+            pool_size=pool,
+            max_overflow=10,
+            pool_pre_ping=False,
+            pool_timeout=10,
+            connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS},
+        )
+
+    def _sqlite_engine(self) -> Engine:
+        if self.url.database and self.url.database != ":memory:":
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(self.url, pool_size=40, max_overflow=10, connect_args={"timeout": 10})
+
+        @event.listens_for(engine, "connect")
+        def _prepare(raw: Any, _record: Any) -> None:
+            raw.isolation_level = None
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+                raw.execute(f"PRAGMA {pragma}")
+
+        return engine
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """A transaction that may write; committed at the end, rolled back by any exception."""
+        if self.sqlite:
+            with self._write_lock, self._translated(), self.engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                with connection.begin():
+                    yield Tx(connection, self.clock.now(connection))
+        else:
+            with self._translated(), self.engine.begin() as connection:
+                yield Tx(connection, self.clock.now(connection))
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A transaction that only reads, all of it as of one moment on SQLite."""
+        with self._translated(), self.engine.connect() as connection:
+            if self.sqlite:
+                connection.exec_driver_sql("BEGIN")
+            yield Tx(connection, self.clock.now(connection))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.IntegrityError as error:
+            raise Conflict from error
+        except (exc.DBAPIError, exc.TimeoutError) as error:
+            if isinstance(error, exc.ProgrammingError):
+                raise
+            origin = type(getattr(error, "orig", None) or error).__name__
+            detail = f"the database does not answer ({origin})"
+            raise TransientError("database-away", detail, todo="Look at the database server and its disk.") from error
+
+    def now(self) -> datetime:
+        """The database's time."""
+        with self.read() as tx:
+            return tx.now
+
+    def revision(self) -> str | None:
+        """The schema's revision; None where there is no schema yet."""
+        with self._translated(), self.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def migrate(self) -> None:
+        """Bring the schema to this program's revision."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self._translated(), self.engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+
+    def verify(self) -> None:
+        """Misconfigured, unless the schema is this program's, or the one before."""
+        found = self.revision()
+        if found in (REVISION, PREVIOUS) and found is not None:
+            return
+        what = f"has schema {found}" if found else "has no schema yet"
+        raise Misconfigured(f"the database {what}; this bmid needs {REVISION}", todo="Run `bmid migrate`.")
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()

@@ -1,0 +1,105 @@
+"""Entities as rows, and rows as entities. Nothing is decided here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import Table, delete, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bmid.model.change import Change, Entity, Put
+from bmid.model.entity import (
+    Boot,
+    BootStage,
+    Disk,
+    DiskState,
+    Firmware,
+    Image,
+    Network,
+    Node,
+    PowerAddress,
+    Project,
+)
+from bmid.model.operation import Operation, Phase
+from bmid.store import schema
+from bmid.store.database import Tx
+
+__all__ = ["TABLES", "apply", "entity", "upsert"]
+
+E = TypeVar("E")
+TABLES: Mapping[type, Table] = {
+    Project: schema.project,
+    Image: schema.image,
+    Node: schema.node,
+    Disk: schema.disk,
+    Boot: schema.boot,
+    Network: schema.network,
+    Operation: schema.operation,
+}
+READERS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
+    (Image, "firmware"): tuple,
+    (Node, "macs"): tuple,
+    (Node, "firmware"): Firmware,
+    (Node, "power"): lambda value: PowerAddress(**value),
+    (Disk, "state"): DiskState,
+    (Boot, "stage"): BootStage,
+    (Operation, "phase"): Phase,
+}
+
+
+def entity(kind: type[E], row: Any) -> E:
+    """The row as a value of its kind."""
+    values = row._mapping
+    fields = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        value = values[field.name]
+        reader = READERS.get((kind, field.name))
+        fields[field.name] = reader(value) if reader and value is not None else value
+    return kind(**fields)
+
+
+def columns(thing: Any) -> dict[str, Any]:
+    """The value as a row."""
+    row = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def upsert(tx: Tx, table: Table) -> Any:
+    """An INSERT of the dialect in use, which knows ON CONFLICT."""
+    return postgresql.insert(table) if tx.connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def apply(tx: Tx, changes: Iterable[Change]) -> None:
+    """Make the changes true."""
+    for change in changes:
+        if isinstance(change, Put):
+            _put(tx, change.entity)
+        else:
+            _drop(tx, change.entity)
+
+
+def _key(thing: Entity) -> str:
+    return "disk" if isinstance(thing, Boot) else "id"
+
+
+def _put(tx: Tx, thing: Entity) -> None:
+    table, row, key = TABLES[type(thing)], columns(thing), _key(thing)
+    changed = tx.execute(update(table).where(table.c[key] == row[key]).values(row).returning(table.c[key])).first()
+    if changed is None:
+        tx.execute(insert(table).values(row))
+    if isinstance(thing, Node):
+        tx.execute(delete(schema.node_mac).where(schema.node_mac.c.node == thing.id))
+        tx.execute(insert(schema.node_mac), [{"mac": mac, "node": thing.id} for mac in thing.macs])
+
+
+def _drop(tx: Tx, thing: Entity) -> None:
+    table, key = TABLES[type(thing)], _key(thing)
+    tx.execute(delete(table).where(table.c[key] == getattr(thing, key)))
