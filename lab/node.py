@@ -47,17 +47,21 @@ class VirtualNode:
 
     def __init__(self, folder: Path, machine: Machine | None = None) -> None:
         self.folder = folder.absolute()
-        file = self.folder / "node.json"
         if machine is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(file, asdict(machine))
-        elif not file.exists():
-            raise LabError(f"node: {file} is missing")
-        self.machine = machine or Machine(**json.loads(file.read_text()))
+            _write(self.folder / "node.json", asdict(machine))
         self.console = self.folder / "console.log"
         self.console_socket = socket_path(self.folder, "console.sock")
         self._monitor = socket_path(self.folder, "monitor.sock")
         self.process = self._process()
+
+    @property
+    def machine(self) -> Machine:
+        """What it is made of: read each time, since another process may have given it a new network or disk."""
+        file = self.folder / "node.json"
+        if not file.exists():
+            raise LabError(f"node: {file} is missing")
+        return Machine(**json.loads(file.read_text()))
 
     @property
     def name(self) -> str:

@@ -27,9 +27,7 @@ class PackageCache:
         self._folder.mkdir(parents=True, exist_ok=True)
         present = self._present(name)
         if not present:
-            subprocess.run(
-                ["apt-get", "-q", "download", name], cwd=self._folder, check=True, capture_output=True
-            )
+            subprocess.run(["apt-get", "-q", "download", name], cwd=self._folder, check=True, capture_output=True)
             present = self._present(name)
         return max(present, key=lambda path: path.stat().st_mtime)
 
@@ -40,9 +38,7 @@ class PackageCache:
     def kernel(self) -> str:
         """The name of the newest kernel package that Debian's meta package for clouds stands for."""
         meta = self.fetch("linux-image-cloud-amd64")
-        depends = subprocess.run(
-            ["dpkg-deb", "-f", str(meta), "Depends"], check=True, capture_output=True, text=True
-        )
+        depends = subprocess.run(["dpkg-deb", "-f", str(meta), "Depends"], check=True, capture_output=True, text=True)
         found = re.search(r"linux-image-[0-9][\w.+-]*", depends.stdout)
         if found is None:
             raise ValueError(f"no kernel among the dependencies of {meta.name}: {depends.stdout!r}")

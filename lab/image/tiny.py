@@ -22,11 +22,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from lab.image import disk
 from lab.image.module import load_order
 from lab.image.package import PackageCache
 
-SECTOR = 512
-MIB = 1024 * 1024
 BOOT_MIB = 30
 ROOT_MIB = 25
 MODULES = ("virtio_pci", "virtio_net", "sd_mod", "iscsi_tcp", "iscsi_ibft", "crc32c_generic")
@@ -45,7 +44,7 @@ class TinyImage:
     def path(self) -> Path:
         """Where the raw image is or will be; the name changes whenever what goes into it does."""
         digest = hashlib.sha256(self._marker.encode())
-        for source in sorted(Path(__file__).parent.joinpath("tiny.d").iterdir()) + [Path(__file__)]:
+        for source in [*sorted(_recipe("init").parent.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))]:
             digest.update(source.read_bytes())
         return self._cache / f"tiny-{digest.hexdigest()[:16]}.raw"
 
@@ -67,11 +66,18 @@ class TinyImage:
         kernel = self._packages.kernel()
         for package in (kernel, "busybox-static", "open-iscsi", "libopeniscsiusr"):
             self._packages.unpack(package, unpacked)
-        boot = work / "boot.fat"
-        _fat(boot, next((unpacked / "boot").glob("vmlinuz-*")), _initramfs(work, unpacked), _efi(work))
-        root = work / "root.ext4"
-        _ext4(root, self._root(work, unpacked))
-        return _disk(work, boot, root)
+        grub_config = f"linux /vmlinuz {KERNEL_ARGUMENTS}\ninitrd /initramfs\nboot\n"
+        efi = disk.grub(work / "boot.efi", "x86_64-efi", "/boot", disk.UEFI_MODULES, grub_config)
+        core = disk.grub(work / "core", "i386-pc", "(,msdos1)/boot", disk.BIOS_MODULES, grub_config)
+        # Both firmware modes read the kernel from the FAT that UEFI needs anyway.
+        files = {
+            "vmlinuz": next((unpacked / "boot").glob("vmlinuz-*")),
+            "initramfs": _initramfs(work, unpacked),
+            "EFI/BOOT/BOOTX64.EFI": efi,
+        }
+        boot = disk.fat(work / "boot.fat", BOOT_MIB, "BOOT", files)
+        root = disk.ext4(work / "root.ext4", ROOT_MIB, "bmi-tiny", self._root(work, unpacked))
+        return disk.assemble(work / "disk.raw", core, boot, root)
 
     def _root(self, work: Path, unpacked: Path) -> Path:
         root = work / "root"
@@ -97,9 +103,7 @@ def _busybox(root: Path, unpacked: Path) -> None:
     bin_folder.mkdir(parents=True)
     (root / "sbin").symlink_to("bin")
     shutil.copy(unpacked / "bin/busybox", bin_folder / "busybox")
-    names = subprocess.run(
-        [bin_folder / "busybox", "--list"], check=True, capture_output=True, text=True
-    ).stdout
+    names = subprocess.run([bin_folder / "busybox", "--list"], check=True, capture_output=True, text=True).stdout
     for name in set(names.split()) - {"busybox"}:
         (bin_folder / name).symlink_to("busybox")
 
@@ -139,76 +143,3 @@ def _with_libraries(root: Path, unpacked: Path, program: Path) -> None:
     for library in re.findall(r"(/\S+) \(0x", listing):
         shutil.copy(library, root / "lib" / Path(library).name)
     shutil.copy(program, root / "bin" / program.name)
-
-
-def _efi(work: Path) -> Path:
-    return _grub(work / "grubx64.efi", "x86_64-efi", "/boot", ("part_msdos", "fat", "linux", "boot"))
-
-
-def _grub(out: Path, platform: str, prefix: str, modules: tuple[str, ...]) -> Path:
-    """GRUB with its whole configuration inside: no menu, no modules to read, straight to the kernel."""
-    config = out.with_suffix(".cfg")
-    config.write_text(f"linux /vmlinuz {KERNEL_ARGUMENTS}\ninitrd /initramfs\nboot\n")
-    subprocess.run(
-        ["grub-mkimage", "-O", platform, "-o", out, "-p", prefix, "-c", config, *modules],
-        check=True,
-        capture_output=True,
-    )
-    return out
-
-
-def _fat(out: Path, kernel: Path, initramfs: Path, efi: Path) -> None:
-    """The boot partition: both firmware modes read the kernel from the FAT that UEFI needs anyway."""
-    subprocess.run(
-        ["mkfs.vfat", "-C", "-F", "16", "-n", "BOOT", out, str(BOOT_MIB * 1024)],
-        check=True,
-        capture_output=True,
-    )
-    subprocess.run(["mmd", "-i", out, "::EFI", "::EFI/BOOT"], check=True)
-    for source, name in ((kernel, "vmlinuz"), (initramfs, "initramfs"), (efi, "EFI/BOOT/BOOTX64.EFI")):
-        subprocess.run(["mcopy", "-i", out, source, f"::{name}"], check=True)
-
-
-def _ext4(out: Path, root: Path) -> None:
-    subprocess.run(
-        [
-            "mkfs.ext4",
-            "-q",
-            "-d",
-            root,
-            "-L",
-            "bmi-tiny",
-            "-E",
-            "root_owner=0:0",
-            "-m",
-            "0",
-            out,
-            f"{ROOT_MIB}M",
-        ],
-        check=True,
-        capture_output=True,
-    )
-
-
-def _disk(work: Path, boot: Path, root: Path) -> Path:
-    """Partition table, boot sector, GRUB's core behind it, and the two partitions."""
-    image = work / "disk.raw"
-    with image.open("wb") as out:
-        out.truncate((1 + BOOT_MIB + ROOT_MIB) * MIB)
-    table = (
-        f"label: dos\nstart=1MiB, size={BOOT_MIB}MiB, type=ef, bootable\nstart={1 + BOOT_MIB}MiB, type=83\n"
-    )
-    subprocess.run(["sfdisk", "-q", image], input=table, text=True, check=True, capture_output=True)
-    modules = ("biosdisk", "part_msdos", "fat", "linux", "boot")
-    core = _grub(work / "core.img", "i386-pc", "(,msdos1)/boot", modules).read_bytes()
-    if len(core) > MIB - SECTOR:
-        raise ValueError(f"GRUB's core of {len(core)} bytes does not fit before the first partition")
-    with image.open("r+b") as out:
-        # The first 440 bytes are code, the rest of the sector is the partition table.
-        out.write(Path("/usr/lib/grub/i386-pc/boot.img").read_bytes()[:440])
-        out.seek(SECTOR)
-        out.write(core)
-        for start, source in ((1, boot), (1 + BOOT_MIB, root)):
-            out.seek(start * MIB)
-            out.write(source.read_bytes())
-    return image
