@@ -126,7 +126,7 @@ class RedfishPower(Power):
             service = self._services.get(key)
         if service is None:
             base, credential = key
-            user, password = self._credentials(credential) if credential is not None else ("", "")
+            user, password = self._log_in(credential) if credential is not None else ("", "")
             connector = _Connector(base, self._verify)
             connector.due(deadline)
             service = _Service(sushy.Sushy(base, auth=_Login(user, password), connector=connector), connector)
@@ -134,6 +134,16 @@ class RedfishPower(Power):
                 self._services[key] = service
         service.connector.due(deadline)
         return service
+
+    def _log_in(self, credential: str) -> tuple[str, str]:
+        try:
+            return self._credentials(credential)
+        except (LookupError, OSError, ValueError):
+            raise TransientError(
+                "credential-missing",
+                f"there is no readable credential {credential!r}",
+                todo="see the settings of power",
+            ) from None
 
 
 @dataclass(frozen=True)
