@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from bmid.messages.base import Message
 from bmid.messages.envelope import Envelope
+from bmid.model.ident import uuid7
 
 __all__ = ["Ticket", "envelope_of", "envelope_of_raw", "new_id"]
 
@@ -37,11 +37,8 @@ class Ticket:
 
 
 def new_id() -> str:
-    """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then chance."""
-    bits = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
-    bits = bits & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    text = f"{bits:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    """An id that nobody else has and that sorts by time."""
+    return str(uuid7(datetime.now(UTC), os.urandom(10)))
 
 
 def envelope_of(message: Message, source: str, *, id: str | None = None, correlation: str | None = None) -> Envelope:

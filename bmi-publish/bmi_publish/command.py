@@ -1,0 +1,102 @@
+"""Sub-commands from the registry: `bmi.node.map.v1` becomes `node map`. No single message is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from bmi_publish.option import Form as Fields
+from bmi_publish.option import form_of
+from bmi_publish.parameter import common_options, duration, finish, key_of, publish_options, settings_of
+from bmi_publish.report import Form
+from bmi_publish.run import BOOT_EVENTS, Wish, ask, dispatch
+from bmi_publish.settings import Settings
+from bmi_publish.span import expand, is_span
+from bmi_publish.ticket import envelope_of, new_id
+from bmid.handlers.registry import Registry
+from bmid.messages.base import Message
+
+__all__ = ["command_of", "query_of"]
+
+
+def command_of(message: type[Message], registry: Registry) -> click.Command:
+    """The sub-command that publishes a command."""
+    noun, verb = message.type.split(".")[1:3]
+    fields = form_of(message.model_json_schema(), noun, verb)
+    bootable = verb == "map" and all(event in registry.events for event in BOOT_EVENTS)
+
+    def run(ctx: click.Context, **values: Any) -> None:
+        settings = settings_of(ctx)
+        messages = _messages(message, fields, values, settings)
+        correlation = values["correlation"] or (new_id() if len(messages) > 1 else None)
+        ids = {name: key_of(values["idempotency_key"], name, len(messages)) for name in messages}
+        envelopes = {
+            name: envelope_of(one, settings.source, id=ids[name], correlation=correlation)
+            for name, one in messages.items()
+        }
+        wait = bool(values["wait"]) or bool(values.get("booted"))
+        wish = Wish(wait, values["timeout"], bool(values.get("booted")))
+        form = Form(values["output"], values["column"], _single(fields, values), fields.subject or noun)
+        finish(ctx, dispatch(settings, envelopes, wish, form))
+
+    booted = click.Option(["--booted"], is_flag=True, help="Wait for the node's boot. Implies --wait.")
+    parameters = [*fields.parameters(), *([booted] if bootable else []), *publish_options(), *common_options()]
+    return _command(verb, message, run, parameters)
+
+
+def query_of(message: type[Message]) -> click.Command:
+    """The sub-command that asks a query."""
+    noun, verb = message.type.split(".")[1:3]
+    fields = form_of(message.model_json_schema(), noun, verb)
+
+    def run(ctx: click.Context, **values: Any) -> None:
+        settings = settings_of(ctx)
+        messages = list(_messages(message, fields, values, settings).values())
+        form = Form(values["output"], values["column"], _single(fields, values), noun)
+        finish(ctx, ask(settings, messages, form, values["timeout"]))
+
+    timeout = click.Option(["--timeout"], type=duration, default="15s", show_default=True, help="How long to wait.")
+    return _command(verb, message, run, [*fields.parameters(), timeout, *common_options()])
+
+
+def _messages(
+    message: type[Message], fields: Fields, values: Mapping[str, Any], settings: Settings
+) -> dict[str, Message]:
+    """The messages, by name. Raises UsageError with all that is wrong."""
+    if "project" in message.model_fields and fields.subject != "project":
+        values = {**values, "project": values.get("project") or settings.project}
+        if not values["project"] and message.model_fields["project"].is_required():
+            raise click.UsageError("Missing option '--project' (or BMI_PROJECT, or `project` in the settings file).")
+    data = fields.data(values)
+    names: Sequence[Any] = [""]
+    if fields.subject and isinstance(data.get(fields.subject), str):
+        try:
+            names = expand(data[fields.subject])
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    found = {}
+    for name in names:
+        try:
+            found[name] = message.model_validate({**data, fields.subject: name} if name and fields.subject else data)
+        except ValidationError as error:
+            raise click.UsageError(_wrong(error)) from None
+    return found
+
+
+def _wrong(error: ValidationError) -> str:
+    lines = [f"{'.'.join(str(part) for part in one['loc']) or 'message'}: {one['msg']}" for one in error.errors()]
+    return "; ".join(lines)
+
+
+def _single(fields: Fields, values: Mapping[str, Any]) -> bool:
+    return not (fields.subject and is_span(str(values.get(fields.subject) or "")))
+
+
+def _command(verb: str, message: type[Message], run: Any, parameters: list[click.Parameter]) -> click.Command:
+    text = (message.__doc__ or "").strip()
+    return click.Command(
+        verb, callback=click.pass_context(run), params=parameters, help=text, short_help=text.partition("\n")[0]
+    )

@@ -1,0 +1,87 @@
+"""How records are shown on standard output: table, json, yaml or value. What they mean is not known here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+__all__ = ["FORMATS", "records_of", "show"]
+
+FORMATS = ("table", "json", "yaml", "value")
+Record = Mapping[str, Any]
+
+
+def show(
+    records: Sequence[Record], form: str, columns: Sequence[str], *, single: bool, usual: Sequence[str] = ()
+) -> None:
+    """Print records. `columns` may be dotted paths; `usual` are those of a table where none are asked for."""
+    if form in ("json", "yaml"):
+        chosen = [{name: _at(record, name) for name in columns} if columns else dict(record) for record in records]
+        click.echo(_dump(chosen[0] if single and chosen else chosen, form), nl=form == "json")
+        return
+    names = list(columns) or list(usual) or _names(records)
+    rows = [[_text(_at(record, name)) for name in names] for record in records]
+    if form == "value":
+        for row in rows:
+            click.echo("\t".join(row))
+    elif single and not columns and not usual:
+        _table([[_title(name), _text(value)] for record in records for name, value in record.items()])
+    else:
+        _table([[_title(name) for name in names], *rows])
+
+
+def records_of(result: Mapping[str, Any]) -> tuple[list[Record], bool]:
+    """The records in the answer to a query, and whether it is about a single thing: {"nodes": [...]} is a list,
+    {"node": {...}} and anything else one record."""
+    values = list(result.values())
+    if len(values) == 1 and isinstance(values[0], list):
+        return [one if isinstance(one, dict) else {"value": one} for one in values[0]], False
+    if len(values) == 1 and isinstance(values[0], dict):
+        return [values[0]], True
+    return [result], True
+
+
+def _dump(value: Any, form: str) -> str:
+    if form == "json":
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    import yaml  # noqa: PLC0415 - only this format needs it
+
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """Columns for a list: everything that any record has and that fits into a cell."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return [name for name in names if not any(isinstance(record.get(name), dict) for record in records)]
+
+
+def _at(record: Record, path: str) -> Any:
+    value: Any = record
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ",".join(value)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+    # A terminal obeys control characters, and some of this text comes from other people.
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _title(name: str) -> str:
+    return name.upper().replace("_", " ")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

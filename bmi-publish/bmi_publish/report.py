@@ -1,0 +1,77 @@
+"""How the ends of commands are told: records on standard output, problems on standard error, one exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from bmi_publish.output import show
+from bmi_publish.result import Result, State
+from bmi_publish.ticket import Ticket
+from bmid.errors import Problem
+
+__all__ = ["Form", "complain", "tell_results", "tell_tickets"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the user wants it: format, columns, and whether it is about one thing (no list)."""
+
+    format: str
+    columns: tuple[str, ...]
+    single: bool
+    noun: str
+
+
+def tell_tickets(names: Sequence[str], tickets: Sequence[Ticket], form: Form) -> None:
+    """What was published, when nobody waits for its end."""
+    records = [_identity(form.noun, name, ticket) for name, ticket in zip(names, tickets, strict=True)]
+    show(records, form.format, form.columns, single=form.single, usual=(form.noun, "message", "correlation"))
+
+
+def tell_results(names: Sequence[str], results: Sequence[Result], form: Form) -> int:
+    """How they ended. Returns the exit code: the highest of all."""
+    records = []
+    for name, result in zip(names, results, strict=True):
+        record = {**_identity(form.noun, name, result.ticket), "state": str(result.state)}
+        record["operation"] = result.operation
+        record["data"] = dict(result.event.data) if result.event else {}
+        record["detail"] = _detail(result)
+        if result.problem:
+            record["problem"] = result.problem.model_dump(mode="json")
+        records.append(record)
+    show(records, form.format, form.columns, single=form.single, usual=(form.noun, "state", "operation", "detail"))
+    for name, result in zip(names, results, strict=True):
+        if result.problem:
+            complain(result.problem, f"{name}: {result.state}")
+    return max((result.exit_code for result in results), default=0)
+
+
+def complain(problem: Problem, about: str = "Error") -> None:
+    """What went wrong, on standard error: title, detail, what to do next, what was undone."""
+    lines = [f"{about}: {problem.title}: {problem.detail}"]
+    if problem.step:
+        lines.append(f"  failed step: {problem.step}")
+    if problem.undone:
+        lines.append(f"  undone: {', '.join(problem.undone)}")
+    if problem.todo:
+        lines.append(f"  next: {problem.todo}")
+    for line in lines:
+        click.echo("".join(char if char.isprintable() else " " for char in line), err=True)
+
+
+def _identity(noun: str, name: str, ticket: Ticket) -> dict[str, Any]:
+    return {noun: name, "message": ticket.id, "correlation": ticket.correlation}
+
+
+def _detail(result: Result) -> str:
+    """The few values of the outcome that a person wants to see in a line."""
+    if result.state is not State.DONE:
+        return result.problem.detail if result.problem else ""
+    known = {"operation", "project", "command", *result.ticket.__dataclass_fields__}
+    data = result.event.data if result.event else {}
+    shown = {key: value for key, value in data.items() if key not in known and isinstance(value, (str, int, bool))}
+    return " ".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in shown.items())

@@ -1,0 +1,80 @@
+"""What the sub-commands do once their words are understood. No parameter is declared here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from bmi_publish.error import PublishError
+from bmi_publish.output import records_of, show
+from bmi_publish.progress import Bars
+from bmi_publish.report import Form, complain, tell_results, tell_tickets
+from bmi_publish.result import State
+from bmi_publish.settings import Settings
+from bmi_publish.ticket import Ticket
+from bmid.messages.envelope import Envelope
+
+__all__ = ["BOOT_EVENTS", "Wish", "ask", "dispatch"]
+
+SEND_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a command is to be carried out. `timeout` in seconds; `booted` also waits for the node's boot."""
+
+    wait: bool
+    timeout: float
+    booted: bool = False
+
+
+BOOT_EVENTS = {"bmi.node.booted.v1": State.DONE, "bmi.node.boot-failed.v1": State.FAILED}
+
+
+def dispatch(settings: Settings, envelopes: Mapping[str, Envelope], wish: Wish, form: Form) -> int:
+    """Send commands, each with the name that the user knows it by; wait if that is wished. Returns the exit code."""
+    from bmi_publish.client import Client  # noqa: PLC0415 - the broker's library is loaded when it is needed
+
+    names = list(envelopes)
+    tickets = [Ticket.of(envelope) for envelope in envelopes.values()]
+    try:
+        with Client(settings=settings, reach=min(SEND_TIMEOUT, wish.timeout)) as client:
+            if not wish.wait:
+                for ticket in tickets:
+                    client.publish(ticket)
+                tell_tickets(names, tickets, form)
+                return 0
+            until = BOOT_EVENTS if wish.booted else None
+            with Bars({ticket.id: name for name, ticket in zip(names, tickets, strict=True)}) as bars:
+                results = client.wait_all(tickets, wish.timeout, until=until, on_event=bars.event)
+            return tell_results(names, results, form)
+    except PublishError as error:
+        complain(error.problem)
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted; what was sent goes on: {', '.join(ticket.id for ticket in tickets)}", err=True)
+        return 130
+
+
+def ask(settings: Settings, queries: Sequence[Any], form: Form, timeout: float) -> int:
+    """Ask and show the answers. Returns the exit code."""
+    from bmi_publish.client import Client  # noqa: PLC0415
+
+    records: list[Mapping[str, Any]] = []
+    code, single = 0, form.single
+    with Client(settings=settings) as client:
+        for query in queries:
+            try:
+                found, one = records_of(client.query(query, timeout))
+            except PublishError as error:
+                complain(error.problem)
+                code = max(code, error.exit_code)
+                continue
+            records += found
+            single = single and one
+    if records or not code:
+        show(records, form.format, form.columns, single=single)
+    return code
