@@ -21,14 +21,15 @@ import random
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from lab import procfs
+
 # The child records itself before it becomes the program, so that there is no moment at which the lab could be
 # killed and leave a process that no file names.
-_RECORD = 'read -r stat </proc/$$/stat; printf "%s\\n" "$stat" >"$0"; exec "$@"'
+_RECORD = 'read -r stat </proc/$$/stat; printf "%s\\n" "$stat" >"$0"; cd "$1" && shift && exec "$@"'
 _RAISE = '{ ulimit -n %d || ulimit -S -n "$(ulimit -H -n)"; } 2>/dev/null; '
 
 
@@ -64,7 +65,7 @@ class Process:
         self._netns = netns
         self._nofile = nofile
         self._cwd = cwd or folder
-        self._child: subprocess.Popen[bytes] | None = None
+        self._started = False
 
     def start(self) -> None:
         """Start it in a session of its own, its output appended to the log; quiet if it runs already."""
@@ -78,21 +79,27 @@ class Process:
         if program is None:
             raise LabError(f"{self.name}: {self._argv[0]} is not installed (script/setup installs it)")
         script = _RAISE % self._nofile + _RECORD if self._nofile else _RECORD
-        command = ["/bin/sh", "-c", script, str(self.pid_file.absolute()), program, *self._argv[1:]]
+        command = ["/bin/sh", "-c", script, str(self.pid_file.absolute()), str(self._cwd), program, *self._argv[1:]]
         if self._netns:
             command = ["ip", "netns", "exec", self._netns, *command]
         self.pid_file.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self._child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=env,
-                cwd=self._cwd,
-                start_new_session=True,
-            )
-        self.wait_for(self._recorded, 10, "being started")
+        pid = os.posix_spawnp(
+            command[0],
+            command,
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores them, and children would inherit that
+        )
+        self._started = True
+        try:
+            wait_for(lambda: self.pid == pid or procfs.ended(pid), 10, f"{self.name}: its start")
+        except LabError as error:
+            raise LabError(f"{error}\n{self.tail()}") from None
 
     def stop(self, grace: float = 5.0) -> None:
         """SIGTERM, and SIGKILL after `grace` seconds; returns when it and all of its session are gone."""
@@ -105,7 +112,7 @@ class Process:
         """SIGKILL to it and to all that is left of its session; returns when they are gone."""
         members = self._session()
         for pid in members:
-            _send(pid, signal.SIGKILL)
+            procfs.send(pid, signal.SIGKILL)
         if members and not self._wait_gone(10):
             raise LabError(f"{self.name}: still there 10 s after SIGKILL (pids {self._session()})")
         self.pid_file.unlink(missing_ok=True)
@@ -121,18 +128,16 @@ class Process:
     def signal(self, number: int) -> bool:
         """Send a signal to the process itself; False if it isn't running."""
         pid = self.pid
-        return pid is not None and _send(pid, number)
+        return pid is not None and procfs.send(pid, number)
 
     @property
     def pid(self) -> int | None:
         """Its process id, or None if it isn't running; never the id of another process."""
-        if self._child is not None:
-            self._child.poll()  # reaps it, should it have ended
         recorded = self._record()
-        if recorded is None:
+        if recorded is None or procfs.reaped(recorded.pid):
             return None
-        now = _stat(recorded[0])
-        return recorded[0] if now is not None and now[:2] == recorded[:2] and not now[3] else None
+        now = procfs.stat(recorded.pid)
+        return recorded.pid if now and now.started == recorded.started and not now.ended else None
 
     def alive(self) -> bool:
         """Whether it runs now (a frozen process does, a zombie doesn't)."""
@@ -153,7 +158,7 @@ class Process:
         def ready() -> bool:
             nonlocal ended
             # Looked at before the predicate, so that what a process did just before it ended still counts.
-            ended = self._child is not None and self._child.poll() is not None
+            ended = self._started and not self.alive()
             return predicate() or ended
 
         try:
@@ -163,28 +168,28 @@ class Process:
         if ended and not predicate():
             raise LabError(f"{self.name}: ended while waiting for {what}\n{self.tail()}")
 
-    def _recorded(self) -> bool:
-        recorded = self._record()
-        return recorded is not None and self._child is not None and recorded[0] == self._child.pid
-
-    def _record(self) -> tuple[int, int, int, bool] | None:
+    def _record(self) -> procfs.Stat | None:
         try:
-            return _parse(self.pid_file.read_text())
+            return procfs.parse(self.pid_file.read_text())
         except (FileNotFoundError, ValueError, IndexError):
             return None
 
     def _session(self) -> list[int]:
         """It and what is left of its session. The kernel doesn't reuse a pid while a session has it."""
-        if self._child is not None:
-            self._child.poll()
         recorded = self._record()
         if recorded is None:
             return []
-        leader = _stat(recorded[0])
-        if leader is not None and leader[1] != recorded[1]:
+        leader = procfs.stat(recorded.pid)
+        if leader and leader.started != recorded.started:
             return []  # the pid is another process's by now, so the whole session has gone
-        every = (_stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit())
-        return [s[0] for s in every if s and s[2] == recorded[0] and s[1] >= recorded[1] and not s[3]]
+        members = [
+            found.pid
+            for found in procfs.every()
+            if found.session == recorded.pid and found.started >= recorded.started and not found.ended
+        ]
+        if not members:
+            procfs.reaped(recorded.pid)
+        return members
 
     def _wait_gone(self, seconds: float) -> bool:
         try:
@@ -216,27 +221,3 @@ def free_port(address: str = "127.0.0.1") -> int:
             except OSError:
                 continue
             return port
-
-
-def _stat(pid: int) -> tuple[int, int, int, bool] | None:
-    try:
-        return _parse(Path(f"/proc/{pid}/stat").read_text())
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
-def _parse(line: str) -> tuple[int, int, int, bool]:
-    """(pid, start time in ticks since boot, session, whether it has ended) of a line of /proc/PID/stat."""
-    pid, rest = line.split(" (", 1)
-    fields = rest.rpartition(") ")[2].split()
-    # A zombie that still counts other threads is about to let go of its files and locks, but hasn't yet.
-    ended = fields[0] in "ZX" and int(fields[17]) <= 1
-    return int(pid), int(fields[19]), int(fields[3]), ended
-
-
-def _send(pid: int, number: int) -> bool:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
