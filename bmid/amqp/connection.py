@@ -112,12 +112,14 @@ class Link:
         return wait
 
     @contextmanager
-    def guard(self, seconds: float = CALL_TIMEOUT) -> Iterator[None]:
-        """Translate pika's errors, and cut the connection where the broker doesn't answer for `seconds`."""
+    def guard(self, idle: float = 0.0) -> Iterator[None]:
+        """Translate pika's errors, and cut the connection where the broker doesn't answer for 15 s; `idle` are
+        seconds in which it need not say anything."""
         impl = self._connection and self._connection._impl
         # BlockingConnection waits for an answer without any limit of its own but the heartbeat's, and the timers
         # of its public interface do not fire meanwhile. Those of the connection inside it do.
-        stop = impl and impl._adapter_call_later(seconds, lambda: impl._terminate_stream(AMQPHeartbeatTimeout("slow")))
+        silent = AMQPHeartbeatTimeout("it doesn't answer")
+        stop = impl and impl._adapter_call_later(idle + CALL_TIMEOUT, lambda: impl._terminate_stream(silent))
         try:
             yield
         except (AMQPError, AMQPConnectorException, OSError) as error:
@@ -128,7 +130,7 @@ class Link:
 
     def pump(self, seconds: float) -> None:
         """Let pika work for at most `seconds`: deliveries, heartbeats, timers. Raises BmiError."""
-        with self.guard(seconds + CALL_TIMEOUT):
+        with self.guard(seconds):
             if self._connection is not None:
                 self._connection.process_data_events(time_limit=seconds)
             # A channel that the broker has closed raises nothing above.

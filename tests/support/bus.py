@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError
 
 from bmid.amqp.broker import Broker
 from bmid.amqp.port import ACK, DEAD_LETTER, Delivery, Outgoing, Receipt
@@ -33,7 +34,7 @@ def channel_of(rabbitmq: RabbitMQ, user: str = "alice") -> Iterator[BlockingChan
     try:
         yield channel
     finally:
-        if connection.is_open:
+        with suppress(AMQPError):
             connection.close()
 
 
