@@ -43,8 +43,8 @@ _WANTED = {PowerAction.ON: PowerState.ON, PowerAction.OFF: PowerState.OFF}
 class RedfishPower(Power):
     """BMCs that speak Redfish. Thread-safe.
 
-    `credentials` gives user and password by the name of a credential. `timeout` (seconds) bounds each call, its
-    wait for a turn included; `per_bmc` requests run at once at one BMC, the others wait. `verify` as of `requests`:
+    `credentials` gives user and password by the name of a credential. `per_bmc` calls run at once at
+    one BMC, the others wait; `timeout` (seconds) bounds that wait, and from then on the call. `verify` as of `requests`:
     True, False, or the path of a CA bundle.
     """
 
@@ -100,13 +100,12 @@ class RedfishPower(Power):
     def _system(self, bmc: PowerAddress) -> Iterator[tuple[_Service, Any]]:
         """The system as it is now, when it is our turn at its BMC; errors of all kinds translated."""
         base, path = _parts(bmc.address)
-        deadline = time.monotonic() + self._timeout
         turns = self._turns_of(base)
         if not turns.acquire(timeout=self._timeout):
             raise TransientError("bmc-busy", f"no turn at the BMC at {base} within {self._timeout:g} s")
         key = base, bmc.credential
         try:
-            service = self._service(key, deadline)
+            service = self._service(key, time.monotonic() + self._timeout)
             yield service, service.root.get_system(path)
         except Exception as error:
             with self._lock:
