@@ -43,9 +43,9 @@ _WANTED = {PowerAction.ON: PowerState.ON, PowerAction.OFF: PowerState.OFF}
 class RedfishPower(Power):
     """BMCs that speak Redfish. Thread-safe.
 
-    `credentials` gives user and password by the name of a credential. `per_bmc` calls run at once at
-    one BMC, the others wait; `timeout` (seconds) bounds that wait, and from then on the call. `verify` as of `requests`:
-    True, False, or the path of a CA bundle.
+    `credentials` gives user and password by the name of a credential. `per_bmc` calls run at once at one BMC, the
+    others wait; `timeout` (seconds) bounds that wait, and from then on the call. `verify` as of `requests`: True,
+    False, or the path of a CA bundle.
     """
 
     def __init__(
