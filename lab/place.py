@@ -18,13 +18,19 @@ from lab.process import LabError
 _SOCKET_PATH_LIMIT = 107  # sun_path of unix(7) is 108 bytes with its closing zero
 
 
+def short_name(folder: Path) -> Path:
+    """Where the short folder of `folder` is or would be."""
+    digest = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]
+    return Path(f"/tmp/bmi-lab-{os.getuid()}-{digest}")  # noqa: S108 - ours by the checks of short_folder
+
+
 def short_folder(folder: Path) -> Path:
     """A folder of ours with a short path, always the same for `folder`, which all users may pass through.
 
     For sockets, whose paths are limited, and for services that may not enter a checkout below /root.
     Raises LabError if somebody else holds the name. `drop_short_folder` removes it.
     """
-    short = _short_name(folder)
+    short = short_name(folder)
     try:
         short.mkdir(mode=0o711)
     except FileExistsError:
@@ -37,13 +43,13 @@ def short_folder(folder: Path) -> Path:
 
 def drop_short_folder(folder: Path) -> None:
     """Remove the short folder of `folder` with all that is in it, if there is one."""
-    shutil.rmtree(_short_name(folder), ignore_errors=True)
+    shutil.rmtree(short_name(folder), ignore_errors=True)
 
 
 def socket_path(folder: Path, name: str) -> Path:
     """`folder`/`name` where that is short enough for a socket, else a place in `short_folder(folder)`."""
     path = folder.absolute() / name
-    return path if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT else _short_name(folder) / name
+    return path if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT else short_name(folder) / name
 
 
 def write_private(path: Path, text: str) -> None:
@@ -62,8 +68,3 @@ def remember(path: Path, fresh: dict[str, Any]) -> dict[str, Any]:
         write_private(path, json.dumps(fresh, indent=1))
     values: dict[str, Any] = json.loads(path.read_text())
     return values
-
-
-def _short_name(folder: Path) -> Path:
-    digest = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:12]
-    return Path(f"/tmp/bmi-lab-{os.getuid()}-{digest}")  # noqa: S108 - ours by the checks of short_folder

@@ -1,0 +1,252 @@
+"""What the lab's services promise: they really work, and they end without a trace, whoever stops them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pika
+import psycopg
+import pytest
+import rados
+import rbd
+
+from lab import procfs
+from lab.ceph import Ceph
+from lab.place import drop_short_folder, short_folder, short_name
+from lab.postgresql import PostgreSQL
+from lab.process import LabError, Process, free_port, wait_for
+from lab.rabbitmq import RabbitMQ
+from lab.tgtd import Tgtd
+
+ROOT = Path(__file__).parents[2]
+
+
+def processes_naming(folder: Path) -> list[str]:
+    """Command lines of living processes that mention the folder, or its short one, or work in it."""
+    names = (str(folder), str(short_name(folder)))
+    found = []
+    for process in procfs.every():
+        try:
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            place = os.readlink(f"/proc/{process.pid}/cwd")
+        except OSError:
+            continue
+        if process.pid != os.getpid() and any(name in line or place.startswith(name) for name in names):
+            found.append(line)
+    return found
+
+
+def test_a_confirmed_message_on_a_quorum_queue_comes_back(rabbitmq: RabbitMQ) -> None:
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url("alice"))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("lab-test", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.basic_publish("", "lab-test", b"hello", pika.BasicProperties(user_id="alice"), mandatory=True)
+        wait_for(lambda: channel.basic_get("lab-test", auto_ack=True)[2] == b"hello", 5, "the message")
+        channel.queue_delete("lab-test")
+
+
+def test_the_broker_refuses_a_message_in_another_users_name(rabbitmq: RabbitMQ) -> None:
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url("alice"))) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+            channel.basic_publish("", "anything", b"hello", pika.BasicProperties(user_id="bob"))
+
+
+def test_only_the_named_users_connections_are_closed(rabbitmq: RabbitMQ) -> None:
+    alice = pika.BlockingConnection(pika.URLParameters(rabbitmq.url("alice")))
+    bob = pika.BlockingConnection(pika.URLParameters(rabbitmq.url("bob")))
+    rabbitmq.close_connections("alice")
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker):
+        alice.process_data_events(5)
+    bob.process_data_events(0)
+    assert bob.is_open
+    bob.close()
+
+
+@contextmanager
+def pool_of(ceph: Ceph) -> Iterator[rados.Ioctx]:
+    with rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user) as cluster:
+        cluster.conf_set("rbd_default_clone_format", "2")
+        with cluster.open_ioctx(ceph.pool) as ioctx:
+            yield ioctx
+
+
+def test_an_image_can_be_made_snapped_and_cloned_and_survives_a_killed_osd(ceph: Ceph) -> None:
+    with pool_of(ceph) as ioctx:
+        rbd.RBD().create(ioctx, "golden", 1 << 30)
+        with rbd.Image(ioctx, "golden") as image:
+            image.write(b"gold", 4096)
+            image.create_snap("s")
+        rbd.RBD().clone(ioctx, "golden", "s", ioctx, "copy")
+    ceph.restart_osd()
+    with pool_of(ceph) as ioctx:
+        with rbd.Image(ioctx, "copy") as image:
+            assert image.read(4096, 4) == b"gold"
+        rbd.RBD().remove(ioctx, "copy")
+        with rbd.Image(ioctx, "golden") as image:
+            image.remove_snap("s")
+        rbd.RBD().remove(ioctx, "golden")
+
+
+def test_the_user_reaches_its_pools_and_no_other(ceph: Ceph) -> None:
+    with ceph.admin() as administrator:
+        administrator.make_pool("foreign", 8)
+        handle = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user)
+        with handle as cluster, cluster.open_ioctx("foreign") as ioctx, pytest.raises(rados.PermissionError):
+            ioctx.write_full("x", b"")
+        sure = {"pool": "foreign", "pool2": "foreign", "yes_i_really_really_mean_it": True}
+        administrator.command("osd pool delete", **sure)
+    ceph.extra_pool("second")
+    with rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user) as cluster, cluster.open_ioctx("second") as ioctx:
+        ioctx.write_full("x", b"y")
+        assert ioctx.read("x") == b"y"
+
+
+def test_a_frozen_osd_times_out_for_clients_and_works_again_when_thawed(ceph: Ceph) -> None:
+    hurried = {"rados_osd_op_timeout": "1"}
+    handle = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user, conf=hurried)
+    with handle as cluster, cluster.open_ioctx(ceph.pool) as ioctx:
+        ceph.freeze()
+        try:
+            with pytest.raises(rados.TimedOut):
+                ioctx.write_full("frozen", b"")
+        finally:
+            ceph.thaw()
+        ceph.wait_usable()
+        ioctx.write_full("frozen", b"")
+        ioctx.remove_object("frozen")
+
+
+def test_tgtds_configuration_neither_caches_nor_gives_up(ceph: Ceph) -> None:
+    assert "rbd_cache = false" in ceph.tgt_conf.read_text()
+    assert "timeout" not in ceph.tgt_conf.read_text()
+    assert "rados_osd_op_timeout" in ceph.conf.read_text()
+
+
+def test_a_committed_row_survives_a_killed_database_server(postgresql: PostgreSQL) -> None:
+    url = postgresql.create_database("lab_test").replace("+psycopg", "")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS n")
+    postgresql.restart()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT n FROM t").fetchone() == (1,)
+        assert connection.execute("SHOW fsync").fetchone() == ("on",)
+    postgresql.drop_database("lab_test")
+
+
+def test_tgtd_answers_and_comes_back_after_a_kill_on_the_same_socket(tgtd: Tgtd) -> None:
+    tgtd.tgtadm("--op", "new", "--mode", "target", "--tid", "1", "-T", "iqn.2026-01.lab:t")
+    assert "iqn.2026-01.lab:t" in tgtd.tgtadm("--op", "show", "--mode", "target")
+    tgtd.kill()
+    tgtd.start()
+    assert tgtd.tgtadm("--op", "show", "--mode", "target").strip() == ""
+
+
+def test_tgtd_with_its_portal_taken_says_so(tgtd: Tgtd, tmp_path: Path) -> None:
+    ip, port = tgtd.portal.split(":")
+    second = Tgtd(tmp_path / "second", ip, int(port), control_port=1)
+    try:
+        with pytest.raises(LabError, match=port):
+            second.start()
+    finally:
+        second.stop()
+
+
+def test_tgtd_runs_in_a_folder_too_deep_for_a_socket(tmp_path: Path) -> None:
+    deep = Tgtd(tmp_path / ("d" * 120), portal_port=free_port())
+    try:
+        deep.start()
+        assert len(str(deep.socket)) < 100
+    finally:
+        deep.stop()
+    assert not deep.socket.parent.exists()
+
+
+@pytest.mark.parametrize("kind", ["rabbitmq", "ceph", "postgresql", "tgtd"])
+def test_a_killed_labs_service_is_stopped_from_another_process_without_a_trace(kind: str, tmp_path: Path) -> None:
+    makers = {
+        "rabbitmq": "from lab.rabbitmq import RabbitMQ as S",
+        "ceph": "from lab.ceph import Ceph as S",
+        "postgresql": "from lab.postgresql import PostgreSQL as S",
+        "tgtd": "from lab.tgtd import Tgtd",
+    }
+    folder = tmp_path / kind
+    port = f"S = lambda folder: Tgtd(folder, portal_port={free_port()})" if kind == "tgtd" else ""
+    make = f"{makers[kind]}\nfrom pathlib import Path\n{port}\ns = S(Path({str(folder)!r}))\n"
+    lab = subprocess.Popen(
+        [sys.executable, "-c", f"{make}s.start()\nprint('up', flush=True)\nimport time\ntime.sleep(600)"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert lab.stdout is not None
+        assert lab.stdout.readline() == "up\n"
+        started = [int(path.read_text().split()[0]) for path in folder.glob("*.pid") if path.stem != "beam"]
+        lab.send_signal(signal.SIGKILL)
+        lab.wait()
+        assert processes_naming(folder) != []
+    finally:
+        lab.kill()
+        lab.wait()
+        subprocess.run([sys.executable, "-c", f"{make}s.stop()"], cwd=ROOT, check=True)
+    wait_for(lambda: processes_naming(folder) == [], 5, "the end of all processes")
+    wait_for(lambda: all((found := procfs.stat(pid)) is None or found.ended for pid in started), 5, "their end")
+
+
+def test_a_pid_that_another_process_has_by_now_is_never_signalled(tmp_path: Path) -> None:
+    process = Process("sleeper", tmp_path, ["sleep", "60"])
+    process.start()
+    pid = process.pid
+    assert pid is not None
+    text = process.pid_file.read_text()
+    before, rest = text.rsplit(") ", 1)
+    fields = rest.split()
+    fields[19] = str(int(fields[19]) - 1)  # as if recorded for a process that started earlier
+    process.pid_file.write_text(f"{before}) {' '.join(fields)}\n")
+    try:
+        assert not process.alive()
+        process.stop(grace=1)
+        time.sleep(0.1)
+        found = procfs.stat(pid)
+        assert found is not None
+        assert not found.ended
+    finally:
+        process.pid_file.write_text(text)
+        process.stop()
+
+
+def test_stopping_also_ends_what_ignores_sigterm_and_what_it_left_in_its_session(tmp_path: Path) -> None:
+    stubborn = Process("stubborn", tmp_path, ["sh", "-c", "trap '' TERM; sleep 60 & sleep 60; sleep 60"])
+    stubborn.start()
+    wait_for(lambda: len(processes_naming(tmp_path)) >= 3, 5, "its children")
+    stubborn.stop(grace=0.2)
+    assert processes_naming(tmp_path) == []
+
+
+def test_a_process_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    process = Process("brief", tmp_path, ["sh", "-c", "echo no such disk; exit 3"])
+    process.start()
+    with pytest.raises(LabError, match="no such disk"):
+        process.wait_for(lambda: False, 5, "an answer")
+
+
+def test_a_short_folder_that_somebody_else_made_is_refused(tmp_path: Path) -> None:
+    short = short_folder(tmp_path)
+    short.rmdir()
+    short.symlink_to("/etc")
+    try:
+        with pytest.raises(LabError, match="in the way"):
+            short_folder(tmp_path)
+    finally:
+        short.unlink()
+        drop_short_folder(tmp_path)
