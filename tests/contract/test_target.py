@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+import rados
+import rbd
 
 from bmid.drivers.base import Backing, Export, ExportStatus, Target
 from bmid.drivers.target.memory import MemoryTarget
 from bmid.drivers.target.tgt import TgtShard, TgtTarget
 from bmid.errors import PermanentError, TransientError
-from lab.process import free_port
+from lab.ceph import Ceph
 from lab.tgtd import Tgtd
 
 SECRET = "ABCDEFGHIJKLMNOP"
@@ -73,12 +76,10 @@ class MemoryPeer:
 class TgtPeer:
     """Initiators are libiscsi's (QEMU's too), from 127.0.0.1."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, tgtd: Tgtd, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
         self.stack = stack
-        self.tgtd = Tgtd(folder, "127.0.0.1", free_port())
-        self.tgtd.start()
-        stack.callback(self._stop)
+        self.tgtd = tgtd
         self.port = int(self.tgtd.portal.rpartition(":")[2])
         self.target = TgtTarget({"0": TgtShard(self.tgtd.socket, "127.0.0.1", self.port)}, timeout=2)
 
@@ -118,10 +119,6 @@ class TgtPeer:
         process.kill()
         process.wait(10)
 
-    def _stop(self) -> None:
-        self.tgtd.thaw()
-        self.tgtd.stop()
-
     def _url(self, export: Export) -> str:
         return f"iscsi://{export.user}%{export.secret}@127.0.0.1:{self.port}/{export.iqn}/{export.lun}"
 
@@ -138,22 +135,16 @@ def _export(number: int, path: str, changes: dict[str, object]) -> Export:
     return replace(export, **changes)
 
 
-@contextmanager
-def _peer(kind: str, folder: Path) -> Iterator[Peer]:
+@pytest.fixture
+def tgt(tgtd: Tgtd, tmp_path: Path) -> Iterator[TgtPeer]:
     with ExitStack() as stack:
-        yield MemoryPeer() if kind == "memory" else TgtPeer(folder, stack)
+        yield TgtPeer(tgtd, tmp_path, stack)
 
 
 @pytest.fixture(params=["memory", "tgt"])
-def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Peer]:
-    with _peer(request.param, tmp_path) as peer:
-        yield peer
-
-
-@pytest.fixture
-def tgt(tmp_path: Path) -> Iterator[TgtPeer]:
-    with ExitStack() as stack:
-        yield TgtPeer(tmp_path, stack)
+def peer(request: pytest.FixtureRequest) -> Peer:
+    peer: Peer = MemoryPeer() if request.param == "memory" else request.getfixturevalue("tgt")
+    return peer
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 10) -> None:
@@ -431,6 +422,33 @@ def test_a_known_target_is_asked_for_alone(tgt: TgtPeer, monkeypatch: pytest.Mon
     assert tgt.target.status("0", 3) is not None
     tgt.target.admit("0", tgt.export(3))
     tgt.target.remove("0", 3, "user3")
+
+
+def test_an_rbd_disk_is_exported_with_small_physical_blocks_and_let_go_of(tgt: TgtPeer, ceph: Ceph) -> None:
+    with rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user) as cluster, cluster.open_ioctx(ceph.pool) as pool:
+        rbd.RBD().create(pool, "target-test", 64 << 20)
+        options = f"conf={ceph.tgt_conf};id={ceph.user}"
+        export = tgt.export(1, backing=Backing("rbd", f"{ceph.pool}/target-test", options))
+        tgt.target.create("0", export)
+        tgt.target.admit("0", export)
+        end = tgt.session(export, 1 << 16, 1 << 16)
+        wait_until(lambda: any(s.bytes_written for s in _status(tgt, 1).sessions))
+        shown = subprocess.run(
+            ["iscsi-readcapacity16", tgt._url(export)], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
+        assert re.search(r"PER PHYSICAL BLOCK EXPONENT:3\b", shown), shown
+        tgt.target.remove("0", 1, export.user)
+        rbd.RBD().remove(pool, "target-test")  # refused while anybody has it open
+        end()
+
+
+def test_an_rbd_disk_that_is_missing_is_said_so(tgt: TgtPeer, ceph: Ceph) -> None:
+    options = f"conf={ceph.tgt_conf};id={ceph.user}"
+    export = tgt.export(1, backing=Backing("rbd", f"{ceph.pool}/missing", options))
+    with pytest.raises(TransientError) as error:
+        tgt.target.create("0", export)
+    assert error.value.problem.slug == "target-backing"
+    assert tgt.target.exports("0") == ()
 
 
 def test_values_that_tgtd_would_misread_are_refused_and_no_secret_is_shown(tgt: TgtPeer) -> None:
