@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bmi_publish.boot import BOOTED
     from bmi_publish.client import Client
     from bmi_publish.error import BadSettings, NotAllowed, PublishError, QueryFailed, Unreachable, UploadFailed
     from bmi_publish.result import Result, State
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Client",
+    "BOOTED",
     "Result",
     "State",
     "Ticket",
@@ -27,7 +29,7 @@ __all__ = [
     "BadSettings",
 ]
 
-_HOMES = {"Client": "client", "Result": "result", "State": "result", "Ticket": "ticket"}
+_HOMES = {"BOOTED": "boot", "Client": "client", "Result": "result", "State": "result", "Ticket": "ticket"}
 
 
 def __getattr__(name: str) -> Any:

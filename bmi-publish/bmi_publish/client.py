@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bmi_publish.boot import Until
 from bmi_publish.connection import COMMANDS, QUERIES, Connection
 from bmi_publish.error import Lost, QueryFailed, Unreachable
-from bmi_publish.result import Result, State
+from bmi_publish.result import Result
 from bmi_publish.settings import Settings, load
 from bmi_publish.ticket import Ticket, envelope_of
 from bmi_publish.waiter import FAILED_ANSWER, Waiter
@@ -99,12 +100,12 @@ class Client:
         *,
         id: str | None = None,
         correlation: str | None = None,
-        until: Mapping[str, State] | None = None,
+        until: Until | None = None,
         on_event: Callable[[Envelope], None] | None = None,
     ) -> Result:
         """Send a command and return its end, or State.RUNNING after `timeout` seconds. A ticket is sent (again) too:
-        that has no second effect, and is answered. `until` names types of later events to wait for, each with the
-        state it means. Raises Unreachable if the broker can't be reached at all, or NotAllowed."""
+        that has no second effect, and is answered. `until=BOOTED` goes on until the mapped node has booted, or
+        could not. Raises Unreachable if the broker can't be reached at all, or NotAllowed."""
         ticket = what if isinstance(what, Ticket) else self.ticket(what, id=id, correlation=correlation)
         return self.wait_all([ticket], timeout, until=until, on_event=on_event)[0]
 
@@ -113,7 +114,7 @@ class Client:
         tickets: Sequence[Ticket],
         timeout: float,
         *,
-        until: Mapping[str, State] | None = None,
+        until: Until | None = None,
         on_event: Callable[[Envelope], None] | None = None,
     ) -> list[Result]:
         """Like `wait`, for many commands side by side; the results are in the order of the tickets."""

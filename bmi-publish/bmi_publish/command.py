@@ -8,11 +8,12 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from bmi_publish.boot import BOOTED
 from bmi_publish.option import Form as Fields
 from bmi_publish.option import form_of
 from bmi_publish.parameter import common_options, duration, finish, key_of, publish_options, settings_of
 from bmi_publish.report import Form
-from bmi_publish.run import BOOT_EVENTS, Wish, ask, dispatch
+from bmi_publish.run import Wish, ask, dispatch
 from bmi_publish.settings import Settings
 from bmi_publish.span import expand, is_span
 from bmi_publish.ticket import envelope_of, new_id
@@ -26,7 +27,7 @@ def command_of(message: type[Message], registry: Registry) -> click.Command:
     """The sub-command that publishes a command."""
     noun, verb = message.type.split(".")[1:3]
     fields = form_of(message.model_json_schema(), noun, verb)
-    bootable = verb == "map" and all(event in registry.events for event in BOOT_EVENTS)
+    bootable = verb == "map" and all(event in registry.events for event in BOOTED.events)
 
     def run(ctx: click.Context, **values: Any) -> None:
         settings = settings_of(ctx)

@@ -37,6 +37,8 @@ SCALARS: dict[str, Kind] = {
     "number": (click.FLOAT, None),
 }
 
+FREE = ("additionalProperties", "patternProperties")  # an object with keys of the user's choice
+
 
 @dataclass(frozen=True)
 class Field:
@@ -98,7 +100,7 @@ def _fields(
 
 def _option(path: tuple[str, ...], field: Mapping[str, Any], required: bool, definitions: Mapping[str, Any]) -> Field:
     kind = field.get("type")
-    many = kind == "array" or (kind == "object" and "additionalProperties" in field)
+    many = kind == "array" or (kind == "object" and any(free in field for free in FREE))
     words = "-".join(path).replace("_", "-")
     name = words[:-1] if many and words.endswith("s") else words
     help_text = str(field.get("description", ""))

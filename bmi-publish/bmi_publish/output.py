@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ __all__ = ["FORMATS", "records_of", "show"]
 
 FORMATS = ("table", "json", "yaml", "value")
 Record = Mapping[str, Any]
+ID = re.compile(r"^[0-9a-f-]{32,}$")
+TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+00:00|Z)$")
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def show(
@@ -23,13 +27,13 @@ def show(
         click.echo(_dump(chosen[0] if single and chosen else chosen, form), nl=form == "json")
         return
     names = list(columns) or list(usual) or _names(records)
-    rows = [[_text(_at(record, name)) for name in names] for record in records]
     if form == "value":
-        for row in rows:
-            click.echo("\t".join(row))
+        for record in records:
+            click.echo("\t".join(_text(_at(record, name)) for name in names))
     elif single and not columns and not usual:
-        _table([[_title(name), _text(value)] for record in records for name, value in record.items()])
+        _table([[_title(name), _cell(name, value)] for record in records for name, value in record.items()])
     else:
+        rows = [[_cell(name, _at(record, name)) for name in names] for record in records]
         _table([[_title(name) for name in names], *rows])
 
 
@@ -53,9 +57,15 @@ def _dump(value: Any, form: str) -> str:
 
 
 def _names(records: Sequence[Record]) -> list[str]:
-    """Columns for a list: everything that any record has and that fits into a cell."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return [name for name in names if not any(isinstance(record.get(name), dict) for record in records)]
+    """Columns for a list: what fits into a cell. Of ids and digests only the first column, what the list is about."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    values = {name: [record.get(name) for record in records] for name in names}
+    return [
+        name
+        for index, name in enumerate(names)
+        if not any(isinstance(value, dict) for value in values[name])
+        and (index == 0 or not any(isinstance(value, str) and ID.match(value) for value in values[name]))
+    ]
 
 
 def _at(record: Record, path: str) -> Any:
@@ -75,6 +85,16 @@ def _text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
     # A terminal obeys control characters, and some of this text comes from other people.
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _cell(name: str, value: Any) -> str:
+    """For people: sizes with units, times to the second."""
+    if name == "size" and isinstance(value, int) and not isinstance(value, bool):
+        power = min(max(value.bit_length() - 1, 0) // 10, len(UNITS) - 1)
+        return f"{value / 1024**power:.{1 if power else 0}f} {UNITS[power]}"
+    if isinstance(value, str) and (found := TIME.match(value)):
+        return f"{found[1]}Z"
+    return _text(value)
 
 
 def _title(name: str) -> str:

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
+from bmi_publish.boot import BOOTED
 from bmi_publish.error import PublishError
 from bmi_publish.output import records_of, show
 from bmi_publish.progress import Bars
 from bmi_publish.report import Form, complain, tell_results, tell_tickets
-from bmi_publish.result import State
 from bmi_publish.settings import Settings
 from bmi_publish.ticket import Ticket
 from bmid.messages.envelope import Envelope
 
-__all__ = ["BOOT_EVENTS", "Wish", "ask", "dispatch"]
+__all__ = ["Wish", "ask", "dispatch"]
 
 SEND_TIMEOUT = 30.0
 
@@ -29,9 +29,6 @@ class Wish:
     wait: bool
     timeout: float
     booted: bool = False
-
-
-BOOT_EVENTS = {"bmi.node.booted.v1": State.DONE, "bmi.node.boot-failed.v1": State.FAILED}
 
 
 def dispatch(settings: Settings, envelopes: Mapping[str, Envelope], wish: Wish, form: Form) -> int:
@@ -47,7 +44,7 @@ def dispatch(settings: Settings, envelopes: Mapping[str, Envelope], wish: Wish, 
                     client.publish(ticket)
                 tell_tickets(names, tickets, form)
                 return 0
-            until = BOOT_EVENTS if wish.booted else None
+            until = BOOTED if wish.booted else None
             with Bars({ticket.id: name for name, ticket in zip(names, tickets, strict=True)}) as bars:
                 results = client.wait_all(tickets, wish.timeout, until=until, on_event=bars.event)
             return tell_results(names, results, form)

@@ -47,7 +47,9 @@ class Waiter:
             self._unsubscribe()
 
     def _follow(self, deadline: float) -> str | None:
-        look = time.monotonic() + POLL
+        # A ticket that can't be sent is not answered by events: ask at once.
+        first = POLL if all(watch.ticket.envelope for watch in self._watches) else 0.0
+        look = time.monotonic() + first
         while (left := self._left()) and time.monotonic() < deadline:
             try:
                 if self._connection.ensure(deadline):
@@ -80,20 +82,27 @@ class Waiter:
         """Ask for the operations; the answers come like events."""
         self._asked.clear()
         for watch in left:
-            data = {"message": watch.ticket.id, "source": watch.ticket.source}
-            data |= {"project": watch.ticket.project} if watch.ticket.project else {}
-            ask = Envelope(id=new_id(), source=self._source, type=SHOW_OPERATION, data=data)
+            ask = self._question(watch)
             self._connection.publish(QUERIES, ask, ask=True, mandatory=False)
             self._asked[ask.id] = watch
+
+    def _question(self, watch: Watch) -> Envelope:
+        ticket, until = watch.ticket, watch.until
+        if watch.done and until and ticket.envelope:
+            data = {until.field: ticket.envelope.data.get(until.field)}
+            return Envelope(id=new_id(), source=self._source, type=until.query, data=data)
+        data = {"message": ticket.id, "source": ticket.source}
+        return Envelope(id=new_id(), source=self._source, type=SHOW_OPERATION, data=data)
 
     def _take(self, delivery: Delivery | None) -> None:
         envelope = delivery.envelope() if delivery else None
         if delivery is None or envelope is None:
             return
         if delivery.answers:
-            watch = self._asked.get(delivery.answers)
-            if watch and envelope.type != FAILED_ANSWER:
-                watch.tell(_operation(envelope.data.get("result")))
+            watch = self._asked.pop(delivery.answers, None)
+            result = envelope.data.get("result")
+            if watch and isinstance(result, dict):
+                _tell(watch, result)
             return
         if [watch for watch in self._left() if watch.see(envelope)]:
             self._on_event(envelope)
@@ -114,9 +123,10 @@ def keys_of(tickets: Sequence[Ticket]) -> tuple[str, ...]:
     return keys if "-" in projects else (*keys, REJECTED_KEY)
 
 
-def _operation(result: object) -> Mapping[str, Any]:
-    """The operation in the answer, whether it is the answer or a member of it."""
-    if not isinstance(result, dict):
-        return {}
-    inner = result.get("operation")
-    return inner if isinstance(inner, dict) else result
+def _tell(watch: Watch, result: Mapping[str, Any]) -> None:
+    """An answer is {"operation": {...}} or {"node": {...}}."""
+    operation, node = result.get("operation"), result.get("node")
+    if isinstance(operation, dict):
+        watch.tell(operation)
+    elif isinstance(node, dict):
+        watch.tell_boot(node)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bmi_publish.boot import Until
 from bmi_publish.result import Result, State
 from bmi_publish.ticket import Ticket
 from bmid.errors import Problem
@@ -26,12 +27,13 @@ class Watch:
     """Follows one command to its end.
 
     `outcome` is the type of the event that ends it well; None where it isn't known: then any event that the command
-    caused, other than those of every operation, is taken for it. `until` are types of later events about the same
-    subject, each with the state that it means; only one of them ends the watch then.
+    caused, other than those of every operation, is taken for it. With `until`, only what it names ends the
+    watch well.
     """
 
-    def __init__(self, ticket: Ticket, outcome: str | None, until: Mapping[str, State] | None = None) -> None:
+    def __init__(self, ticket: Ticket, outcome: str | None, until: Until | None = None) -> None:
         self.ticket = ticket
+        self.until = until
         self.sent = ticket.envelope is None
         self.confirmed = self.sent
         self.accepted = False
@@ -39,7 +41,6 @@ class Watch:
         self.operation: str | None = None
         self.done: Result | None = None
         self._outcome = outcome
-        self._until = dict(until or {})
         self._told = 0
 
     def see(self, event: Envelope) -> bool:
@@ -66,8 +67,8 @@ class Watch:
     def tell(self, operation: Mapping[str, Any]) -> None:
         """Take the operation query's answer into account. The outcome event tells more than it, so the end is first
         answered by sending the command again; the query's own word is taken when that brings nothing."""
-        if isinstance(operation.get("id"), str):
-            self.operation = operation["id"]
+        named = operation.get("operation")
+        self.operation = named if isinstance(named, str) else self.operation
         phase = operation.get("phase")
         if self.result or self.done or phase not in (Phase.SUCCEEDED, Phase.FAILED):
             return
@@ -79,6 +80,18 @@ class Watch:
         else:
             state = State.REFUSED if operation.get("refused") else State.FAILED
             self.result = Result(self.ticket, state, self.operation, problem=_problem(operation.get("problem")))
+
+    def tell_boot(self, node: Mapping[str, Any]) -> None:
+        """Take the answer to the query that `until` names into account."""
+        boot, done = node.get("boot"), self.done
+        if not isinstance(boot, dict) or self.until is None or done is None:
+            return
+        # Another disk means that somebody else has mapped the node meanwhile.
+        same = done.event is None or done.event.data.get("disk") == node.get("disk")
+        state = self.until.stages.get(str(boot.get("stage"))) if same else None
+        if state is not None:
+            problem = None if state is State.DONE else _boot_problem(boot)
+            self.result = Result(self.ticket, state, self.operation, done.event, problem)
 
     def missed(self) -> None:
         """Events may have been missed: send again what was not accepted, as far as we know."""
@@ -94,7 +107,7 @@ class Watch:
         return self.result
 
     def _later(self, event: Envelope) -> bool:
-        state = self._until.get(event.type)
+        state = self.until.events.get(event.type) if self.until else None
         same = self.ticket.envelope is not None and event.subject == self.ticket.envelope.subject
         if state is None or not same or event.correlationid != self.ticket.correlation:
             return False
@@ -103,11 +116,14 @@ class Watch:
 
     def _succeed(self, result: Result) -> None:
         self.done = result
-        if not self._until:
+        if self.until is None:
             self.result = result
 
     def _end(self, state: State, event: Envelope) -> Result:
-        problem = None if state is State.DONE else _problem(event.data.get("problem"))
+        problem = None
+        if state is not State.DONE:
+            given = event.data.get("problem")
+            problem = _boot_problem(event.data) if given is None and "stage" in event.data else _problem(given)
         return Result(self.ticket, state, self.operation, event, problem)
 
 
@@ -117,3 +133,11 @@ def _problem(value: Any) -> Problem:
     except ValidationError:
         detail = str(value.get("detail", value)) if isinstance(value, dict) else "no reason was given"
         return Problem.of("failed", detail)
+
+
+def _boot_problem(boot: Mapping[str, Any]) -> Problem:
+    """Of what a boot event, or the query about it, says."""
+    seen = boot.get("evidence")
+    steps = f" (seen: {', '.join(sorted(seen))})" if isinstance(seen, dict) and seen else ""
+    detail = f"the node came as far as: {boot.get('stage')}, in {boot.get('attempt')} attempts{steps}"
+    return Problem.of("boot-failed", detail, todo=str(boot.get("todo") or "Look at the node's console."))

@@ -1,0 +1,261 @@
+"""The publisher's library on a real broker, with a bmid that does as it is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from bmi_publish import BOOTED, Client, NotAllowed, QueryFailed, State, Ticket, Unreachable
+from bmid.errors import Problem
+from bmid.handlers.create_project import CreateProject
+from bmid.handlers.list_nodes import ListNodes
+from bmid.handlers.map_node import MapNode
+from lab.process import free_port
+from lab.rabbitmq import RabbitMQ
+from tests.support.bus import forget_everything
+from tests.support.fake_bmid import FakeBmid, fails, rejects
+
+MAP = MapNode(project="p1", node="n1", image="debian-12")
+
+
+@pytest.fixture
+def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
+    with FakeBmid(rabbitmq) as fake:
+        yield fake
+
+
+@pytest.fixture
+def client(rabbitmq: RabbitMQ, bmid: FakeBmid, tmp_path: object) -> Iterator[Client]:
+    with Client(rabbitmq.url("alice"), source="/test") as one:
+        yield one
+
+
+def eventually(condition: object, seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.02)
+
+
+def in_thread(work: object) -> tuple[threading.Thread, list[object]]:
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(work()))  # type: ignore[operator]
+    thread.start()
+    return thread, found
+
+
+def test_a_command_is_sent_once_under_our_name_and_ends_in_its_outcome_event(client: Client, bmid: FakeBmid) -> None:
+    heard = []
+    result = client.wait(MAP, 10, on_event=heard.append)
+    assert result.ok
+    assert result.operation == "op1"
+    assert result.event is not None
+    assert result.event.data["disk"] == "d1"
+    assert [event.type for event in heard] == ["bmi.operation.accepted.v1", "bmi.node.mapped.v1"]
+    [command] = bmid.commands
+    assert (command.source, command.subject, bmid.users) == ("/test", "node/n1", ["alice"])
+    assert command.id == result.ticket.id == result.ticket.correlation
+
+
+def test_a_command_of_the_site_is_heard_too(client: Client) -> None:
+    assert client.wait(CreateProject(project="p2"), 10).ok
+
+
+def test_a_failure_says_why_and_a_refusal_is_told_from_it(client: Client, bmid: FakeBmid) -> None:
+    bmid.answer = fails(undone=["clone-disk"], step="export-disk")
+    failed = client.wait(MAP, 10)
+    assert (failed.state, failed.exit_code) == (State.FAILED, 1)
+    assert failed.problem is not None
+    assert failed.problem.undone == ("clone-disk",)
+    bmid.answer = fails(refused=True)
+    refused = client.wait(MAP, 10)
+    assert (refused.state, refused.exit_code) == (State.REFUSED, 65)
+
+
+def test_a_rejection_ends_the_wait_also_when_it_names_no_project(client: Client, bmid: FakeBmid) -> None:
+    bmid.answer = rejects("unknown-field")
+    assert client.wait(MAP, 10).exit_code == 65
+    bmid.answer = rejects("not-allowed")
+    assert client.wait(MAP, 10).exit_code == 77
+
+
+def test_what_has_not_ended_in_time_is_still_running(client: Client, bmid: FakeBmid) -> None:
+    bmid.pace = 60
+    started = time.monotonic()
+    result = client.wait(MAP, 1)
+    assert (result.state, result.exit_code) == (State.RUNNING, 75)
+    assert time.monotonic() - started < 3
+
+
+def test_the_same_id_again_has_no_second_effect_and_is_answered(client: Client, bmid: FakeBmid) -> None:
+    results = [client.wait(MAP, 10, id="deploy-7") for _ in range(5)]
+    assert all(result.ok for result in results)
+    assert len(bmid.effects) == 1
+
+
+def test_a_ticket_published_long_ago_still_tells_its_end(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
+    ticket = client.publish(MAP)
+    eventually(lambda: bmid.phases.get(ticket.id) == "succeeded")
+    assert client.wait(ticket, 10).ok
+    bare = Ticket(ticket.id, ticket.correlation, ticket.source)
+    assert client.wait(bare, 10).ok, "the operation query alone tells it"
+
+
+def test_an_outcome_whose_event_was_lost_is_found_by_asking(client: Client, bmid: FakeBmid) -> None:
+    bmid.silent = True
+    result = client.wait(MAP, 15)
+    assert (result.state, result.event) == (State.DONE, None)
+
+
+def test_a_connection_cut_in_the_middle_of_a_wait_loses_nothing(
+    client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ
+) -> None:
+    bmid.answer = lambda command, operation: [("bmi.operation.accepted.v1", {"operation": operation, "project": "p1"})]
+    thread, found = in_thread(lambda: client.wait(MAP, 30))
+    eventually(lambda: bmid.commands)
+    time.sleep(0.3)
+    rabbitmq.close_connections("alice")
+    bmid.silent = True  # the outcome goes out while nobody listens
+    bmid.emit("bmi.node.mapped.v1", bmid.commands[0], {"operation": "op1", "project": "p1", "disk": "d9"})
+    eventually(lambda: bmid.phases.get(bmid.commands[0].id) == "succeeded")
+    bmid.silent = False
+    thread.join(30)
+    [result] = found
+    assert result.state is State.DONE  # type: ignore[attr-defined]
+    assert result.event.data["disk"] == "d9", "the repeat was answered with the event itself"  # type: ignore[attr-defined]
+    assert len(bmid.effects) == 1
+
+
+def test_a_command_that_was_never_accepted_is_sent_again_under_the_same_id(
+    client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ
+) -> None:
+    bmid.deaf = True
+    thread, found = in_thread(lambda: client.wait(MAP, 30))
+    eventually(lambda: bmid.commands)
+    bmid.deaf = False
+    rabbitmq.close_connections("alice")
+    thread.join(30)
+    assert found[0].ok  # type: ignore[attr-defined]
+    assert {command.id for command in bmid.commands} == {bmid.commands[0].id}
+    assert len(bmid.commands) == 2
+
+
+def test_many_commands_are_waited_for_side_by_side(client: Client, bmid: FakeBmid) -> None:
+    bmid.pace = 0.5
+    commands = [MapNode(project="p1", node=f"n{number}", image="i") for number in range(24)]
+    started = time.monotonic()
+    results = client.wait_all([client.ticket(command, correlation="c1") for command in commands], 20)
+    assert all(result.ok for result in results)
+    assert time.monotonic() - started < 5
+    assert [result.event.data["node"] for result in results if result.event] == [one.node for one in commands]
+
+
+def test_waiting_for_the_boot_goes_on_after_the_outcome(client: Client, bmid: FakeBmid) -> None:
+    boot = {"project": "p1", "node": "n1", "disk": "d1", "attempt": 1, "evidence": {}}
+
+    def boots(kind: str, **more: str) -> None:
+        bmid.answer = lambda command, operation: [
+            ("bmi.operation.accepted.v1", {"operation": operation, "project": "p1"}),
+            ("bmi.node.mapped.v1", {"operation": operation, "project": "p1", "disk": "d1"}),
+            (kind, {**boot, **more, "operation": operation}),
+        ]
+
+    boots("bmi.node.booted.v1")
+    assert client.wait(MAP, 10, until=BOOTED).ok
+    boots("bmi.node.boot-failed.v1", stage="firmware", todo="Look at the cable.")
+    failed = client.wait(MAP, 10, until=BOOTED)
+    assert failed.state is State.FAILED
+    assert failed.problem is not None
+    assert "firmware" in failed.problem.detail
+    assert failed.problem.todo == "Look at the cable."
+
+
+def test_a_boot_that_nobody_heard_of_is_found_by_asking(client: Client, bmid: FakeBmid) -> None:
+    bmid.results["bmi.node.show.v1"] = {"node": {"node": "n1", "disk": "d1", "boot": {"stage": "booted"}}}
+    assert client.wait(MAP, 15, until=BOOTED).ok
+
+
+def test_the_boot_of_another_disk_is_not_taken_for_ours(client: Client, bmid: FakeBmid) -> None:
+    bmid.results["bmi.node.show.v1"] = {"node": {"node": "n1", "disk": "d2", "boot": {"stage": "booted"}}}
+    assert client.wait(MAP, 5, until=BOOTED).state is State.RUNNING
+
+
+def test_a_query_is_answered_or_fails_with_its_problem(client: Client, bmid: FakeBmid) -> None:
+    bmid.results[ListNodes.type] = {"nodes": [{"node": "n1"}]}
+    assert client.query(ListNodes()) == {"nodes": [{"node": "n1"}]}
+    bmid.problems[ListNodes.type] = Problem.of("node-unknown", "there is no such node")
+    with pytest.raises(QueryFailed, match="no such node"):
+        client.query(ListNodes())
+
+
+def test_a_query_that_nobody_answers_ends_in_time(client: Client, bmid: FakeBmid) -> None:
+    bmid.deaf = True
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match="no bmid has answered"):
+        client.query(ListNodes(), timeout=1)
+    assert time.monotonic() - started < 3
+
+
+def test_events_are_followed_as_they_come_and_across_a_cut(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
+    seen: list[str] = []
+
+    def follow() -> None:
+        for event in client.follow(["bmi.node.*.v1.p1"], timeout=30):
+            seen.append(event.type)
+            if len(seen) == 2:
+                return
+
+    with Client(rabbitmq.url("bob"), source="/other") as other:
+        thread, _ = in_thread(follow)
+        time.sleep(1)
+        assert other.wait(MAP, 10).ok
+        eventually(lambda: len(seen) == 1)
+        rabbitmq.close_connections("alice")
+        time.sleep(3)
+        assert other.wait(MAP, 10).ok
+        thread.join(30)
+    assert seen == ["bmi.node.mapped.v1"] * 2
+
+
+def test_a_broker_that_is_not_there_is_said_within_the_time_allowed() -> None:
+    client = Client(f"amqp://alice:secret@127.0.0.1:{free_port()}/bmi", reach=2)
+    started = time.monotonic()
+    with pytest.raises(Unreachable) as caught:
+        client.wait(MAP, 60)
+    assert time.monotonic() - started < 6
+    assert "secret" not in str(caught.value)
+
+
+def test_a_broker_on_which_no_bmid_ever_was_is_said_at_once(rabbitmq: RabbitMQ) -> None:
+    forget_everything(rabbitmq)
+    with Client(rabbitmq.url("alice")) as client, pytest.raises(Unreachable, match="no bmid has ever listened"):
+        client.publish(MAP)
+
+
+def test_a_wrong_password_is_told_and_not_shown(rabbitmq: RabbitMQ) -> None:
+    client = Client(f"amqp://alice:not-the-password@127.0.0.1:{rabbitmq.port}/bmi")
+    with pytest.raises(NotAllowed) as caught:
+        client.publish(MAP)
+    assert "not-the-password" not in caught.value.problem.model_dump_json()
+    assert "not-the-password" not in repr(client.settings)
+
+
+def test_the_rights_in_the_readme_are_enough(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
+    rabbitmq.ctl(
+        "set_permissions", "-p", "bmi", "bob",
+        r"^amq\.gen.*$", r"^(bmi\.(commands|queries)|amq\.gen.*)$", r"^(bmi\.events|amq\.gen.*)$",
+    )  # fmt: skip
+    rabbitmq.ctl("set_topic_permissions", "-p", "bmi", "bob", "bmi.events", "^$", r"\.p1$")
+    try:
+        with Client(rabbitmq.url("bob"), source="/bob") as bob:
+            assert bob.wait(MAP, 10).ok
+            bmid.results[ListNodes.type] = {"nodes": []}
+            assert bob.query(ListNodes()) == {"nodes": []}
+            with pytest.raises(NotAllowed, match="refuse"):
+                bob.wait(MapNode(project="p2", node="n1", image="i"), 10)
+    finally:
+        rabbitmq.ctl("set_permissions", "-p", "bmi", "bob", ".*", ".*", ".*")
+        rabbitmq.ctl("clear_topic_permissions", "-p", "bmi", "bob")
