@@ -92,7 +92,8 @@ def rbd_bed(ceph: Any) -> Bed:
         child = subprocess.Popen(
             [sys.executable, "-c", OPEN, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert child.stdin and child.stdout
+        assert child.stdin
+        assert child.stdout
 
         def write() -> bool:
             child.stdin.write("\n")

@@ -1,0 +1,100 @@
+"""The twin of imaging that needs no tools: it looks at real files with the same eyes, at the first poll, in-process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from threading import RLock
+
+from bmid.drivers.base import ImageFile, Imaging, Job, JobState
+from bmid.drivers.imaging.inspection import Request, examine
+from bmid.drivers.imaging.qcow2 import read_qcow2
+from bmid.drivers.imaging.verdict import Limits, Unfit
+
+__all__ = ["MemoryImaging"]
+
+_CHUNK = 1 << 20
+
+
+class MemoryImaging(Imaging):
+    """Imaging without QEMU; compressed clusters of a qcow2 come out as zeros.
+
+    `before` is called with each call's name and arguments and may raise. `write(destination, offset, bytes)` takes
+    what a conversion writes: MemoryStorage.write, or nothing.
+    """
+
+    def __init__(
+        self,
+        before: Callable[[str, tuple[object, ...]], None] | None = None,
+        write: Callable[[str, int, bytes], None] | None = None,
+        max_virtual_size: int = 1 << 41,
+        max_unpacked: int = 1 << 38,
+    ) -> None:
+        self._before = before or (lambda _name, _arguments: None)
+        self._write = write or (lambda _destination, _offset, _content: None)
+        self._limits = Limits(max_virtual_size, max_unpacked, 1 << 32, 3600)
+        self._lock = RLock()
+        self._work: dict[str, Callable[[], Job]] = {}
+        self._jobs: dict[str, Job] = {}
+
+    def check(self) -> str:
+        self._before("check", ())
+        return "memory"
+
+    def inspect(self, job: str, source: Path, workspace: Path, sha256: str | None, declared: str | None) -> None:
+        self._before("inspect", (job, source, workspace, sha256, declared))
+        target = workspace / f"unpacked-{source.name}"
+        request = Request(str(source), str(target), sha256, declared, self._limits)
+
+        def work() -> Job:
+            found = ImageFile(**asdict(examine(request, lambda _done, _total: None, with_qemu=False)))
+            return Job(JobState.DONE, found.size, found.size, found)
+
+        self._start(job, work)
+
+    def convert(self, job: str, file: Path, found: ImageFile, destination: str) -> None:
+        self._before("convert", (job, file, found, destination))
+
+        def work() -> Job:
+            self._copy(file, found, destination)
+            return Job(JobState.DONE, found.virtual_size, found.virtual_size)
+
+        self._start(job, work)
+
+    def poll(self, job: str) -> Job | None:
+        self._before("poll", (job,))
+        with self._lock:
+            if job in self._work:
+                try:
+                    self._jobs[job] = self._work.pop(job)()
+                except Unfit as error:
+                    problem = (error.slug, error.detail, error.retry)
+                    self._jobs[job] = Job(JobState.FAILED, problem=problem)
+            return self._jobs.get(job)
+
+    def unpacked(self, source: Path, workspace: Path, found: ImageFile) -> Path:
+        return workspace / f"unpacked-{source.name}" if found.compression else source
+
+    def cancel(self, job: str) -> None:
+        self._before("cancel", (job,))
+        with self._lock:
+            self._work.pop(job, None)
+            self._jobs.pop(job, None)
+
+    def _start(self, job: str, work: Callable[[], Job]) -> None:
+        with self._lock:
+            if job not in self._jobs:
+                self._work.setdefault(job, work)
+
+    def _copy(self, path: Path, found: ImageFile, destination: str) -> None:
+        with path.open("rb") as file:
+            if found.format == "raw":
+                while chunk := file.read(_CHUNK):
+                    if any(chunk):
+                        self._write(destination, file.tell() - len(chunk), chunk)
+                return
+            for extent in list(read_qcow2(file, self._limits).extents(file)):
+                if not extent.compressed:
+                    file.seek(extent.host)
+                    self._write(destination, extent.guest, file.read(extent.length))
