@@ -168,13 +168,15 @@ class Export:
 
 @dataclass(frozen=True)
 class Session:
-    """A log-in at a target. Byte counters start at the log-in and vanish with the session."""
+    """A log-in at a target. Byte counters start at the log-in and vanish with the session. `id` only rises while
+    the target's server runs. `alias` is what the initiator calls itself; the firmware's sends none."""
 
     id: int
     initiator: str
     address: str
     bytes_read: int
     bytes_written: int
+    alias: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ The boot pointer is made sure of as well. The node's initiator logs in again by 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
+from bmid.model.change import Put
 from bmid.model.claim import Key
 from bmid.model.entity import DiskState
 from bmid.model.name import NodeName
@@ -77,10 +79,12 @@ def plan(command: RestoreExport, context: Context) -> Plan:
 
 
 def finish(command: RestoreExport, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
-    """No row changes."""
+    """The watched boot, if there is one, begins to count anew."""
     changed = bool(plan.memo["changed"])
     event = ExportRestored(operation=context.operation, node=command.node, disk=command.disk, changed=changed)
-    return Outcome(event)
+    boot = context.view.boot(command.disk)
+    # A restarted target counts its sessions from the start again.
+    return Outcome(event, (Put(replace(boot, base=0)),) if boot else ())
 
 
 HANDLER = Handler(RestoreExport, ExportRestored, keys, plan, finish, internal=True)

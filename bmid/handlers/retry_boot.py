@@ -15,6 +15,7 @@ from bmid.model.entity import BootStage
 from bmid.model.name import NodeName
 from bmid.steps.base import Plan
 from bmid.steps.power import BootFromNetwork, CyclePower
+from bmid.steps.target import NoteSessions
 
 __all__ = ["HANDLER", "BootRetried", "RetryBoot"]
 
@@ -58,7 +59,8 @@ def plan(command: RetryBoot, context: Context) -> Plan:
     if node is None or disk is None or node.power is None or node.disk != command.disk or over:
         return Plan(memo={"changed": False})
     bmc = vars(node.power)
-    stages = ((BootFromNetwork(**bmc),), (CyclePower(**bmc),))
+    note = NoteSessions(shard=disk.shard or "", number=disk.number)
+    stages = ((BootFromNetwork(**bmc), note), (CyclePower(**bmc),))
     return Plan(stages=stages, home=disk.head, memo={"changed": True})
 
 
@@ -70,7 +72,14 @@ def finish(command: RetryBoot, context: Context, plan: Plan, marks: Mapping[str,
     if not changed or boot is None:
         return Outcome(event)
     deadline = context.now + timedelta(seconds=context.site.boot_deadline)
-    again = replace(boot, stage=BootStage.WAITING, attempt=boot.attempt + 1, started_at=context.now, deadline=deadline)
+    again = replace(
+        boot,
+        stage=BootStage.WAITING,
+        attempt=boot.attempt + 1,
+        started_at=context.now,
+        deadline=deadline,
+        base=int(marks.get("base") or 0),
+    )
     return Outcome(event, (Put(again),))
 
 

@@ -136,7 +136,10 @@ class BootStage(StrEnum):
 
 @dataclass(frozen=True)
 class Boot:
-    """One boot of a mapped node that is being watched. `deadline` None: the node is powered by somebody else."""
+    """One boot of a mapped node that is being watched. `deadline` None: the node is powered by somebody else.
+
+    `base` is the highest session id of before the power-on: what a dead system left behind tells nothing.
+    """
 
     disk: str
     node: str
@@ -147,4 +150,5 @@ class Boot:
     attempt: int
     started_at: datetime
     deadline: datetime | None
+    base: int = 0
     evidence: dict[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from bmid.drivers.base import Export, ExportStatus
 from bmid.errors import Refused, TransientError
 from bmid.steps.base import Step, Wait, World
 
-__all__ = ["ExportDisk", "RemoveExport", "RequireQuiet"]
+__all__ = ["ExportDisk", "NoteSessions", "RemoveExport", "RequireQuiet"]
 
 WATCH = timedelta(seconds=3)  # how long the counters of a session are watched for a sign of life
 
@@ -70,6 +70,21 @@ class ExportDisk(Step):
         if status is None or not status.open or status.iqn != self.iqn or status.addresses != (self.address,):
             return False
         return status.user == self.disk and world.storage.owner(self.disk) == recorded
+
+
+class NoteSessions(Step):
+    """The sessions of before a power cycle are known, so that they are not taken for signs of the next boot."""
+
+    kind: ClassVar[str] = "note-sessions"
+    shard: str
+    number: int
+
+    def apply(self, world: World) -> Wait | None:
+        """Once, before the cycle."""
+        if world.notes.mark("base") is None:
+            status = world.target.status(self.shard, self.number)
+            world.notes.write("base", max((one.id for one in status.sessions), default=0) if status else 0)
+        return None
 
 
 class RemoveExport(Step):

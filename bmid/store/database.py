@@ -47,8 +47,10 @@ class Tx:
 class Database:
     """One database. Writers of SQLite stand in line here, which is quicker and fairer than its own busy waiting."""
 
-    def __init__(self, url: str, *, clock: Clock | None = None, pool: int = 40) -> None:
+    def __init__(self, url: str, *, clock: Clock | None = None, pool: int = 40, password: str | None = None) -> None:
         self.url = make_url(url)
+        if password is not None:
+            self.url = self.url.set(password=password)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._write_lock = threading.Lock()
         self.engine = self._sqlite_engine() if self.sqlite else self._postgresql_engine(pool)

@@ -20,7 +20,7 @@ from bmid.store.database import Tx
 from bmid.store.rows import upsert
 from bmid.store.schema import counter, outbox
 
-__all__ = ["Cause", "Unpublished", "again", "assign", "emit", "forget", "mark", "take_number", "unpublished"]
+__all__ = ["Cause", "Unpublished", "again", "assign", "emit", "forget", "mark", "take_number", "unpublished", "waiting"]
 
 SEQUENCE_DIGITS = 12  # zero-padded, so that text sorts as numbers do
 
@@ -107,13 +107,18 @@ def unpublished(tx: Tx, limit: int) -> Sequence[Unpublished]:
     query = (
         select(outbox)
         .where(outbox.c.published_at.is_(None), outbox.c.position.is_not(None))
-        .order_by(outbox.c.id)
+        .order_by(outbox.c.position)
         .limit(limit)
     )
     return [
         Unpublished(row.id, row.event, row.type, row.routing_key, row.envelope, row.position)
         for row in tx.execute(query)
     ]
+
+
+def waiting(tx: Tx) -> bool:
+    """Whether there is anything to publish. Cheap."""
+    return tx.execute(select(outbox.c.id).where(outbox.c.published_at.is_(None)).limit(1)).first() is not None
 
 
 def mark(tx: Tx, routed: Sequence[int], unrouted: Sequence[int]) -> None:

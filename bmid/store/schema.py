@@ -152,6 +152,7 @@ boot = Table(
     Column("attempt", Integer, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("deadline", Instant),
+    Column("base", Integer, nullable=False),
     Column("evidence", JSON, nullable=False),
 )
 

@@ -1,0 +1,297 @@
+"""The composition root: settings in, running daemon out. The only module that knows everyone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+
+from bmid.amqp.broker import Broker
+from bmid.amqp.consumer import Consumer
+from bmid.amqp.ping import Pinger
+from bmid.amqp.relay import Relay
+from bmid.amqp.responder import Responder
+from bmid.daemon import Bell, Daemon, Loop
+from bmid.drivers.loader import load
+from bmid.engine.acceptance import Acceptance
+from bmid.engine.answerer import Answerer
+from bmid.engine.boot_watch import BootWatch
+from bmid.engine.export_watch import ExportWatch
+from bmid.engine.keeper import Keeper
+from bmid.engine.outgoing import OutboxReader
+from bmid.engine.upload_desk import UploadDesk
+from bmid.engine.worker import Identity, Ports, Worker
+from bmid.errors import Misconfigured
+from bmid.handlers.registry import Registry, discover
+from bmid.http.app import build
+from bmid.http.server import HttpServer
+from bmid.model.chap import chap_secret
+from bmid.model.entity import Network
+from bmid.model.site import Site
+from bmid.scheduler.housekeeping import Housekeeping
+from bmid.scheduler.service import Clockwork
+from bmid.settings import Settings
+from bmid.store import heads
+from bmid.store.database import Database
+from bmid.store.networks import keep
+
+__all__ = ["Head", "make_broker", "make_database", "make_ports", "make_site"]
+
+log = structlog.get_logger(__name__)
+
+
+def make_database(settings: Settings) -> Database:
+    """The database that the settings name."""
+    password = settings.database.password_file
+    return Database(settings.database.url, password=_secret(password) if password else None)
+
+
+def make_broker(settings: Settings) -> Broker:
+    """The broker that the settings name."""
+    return Broker.from_url(settings.broker.url, settings.broker.password_file, settings.broker.ca_file)
+
+
+def make_site(settings: Settings, upload_url: str) -> Site:
+    """What handlers may know."""
+    return Site(
+        iqn_prefix=settings.target.iqn_prefix,
+        network=settings.network.name,
+        max_image_size=settings.images.max_size,
+        boot_deadline=settings.boot.deadline,
+        boot_attempts=settings.boot.attempts,
+        upload_deadline=settings.images.upload_deadline,
+        upload_url=upload_url,
+        power_off_deadline=settings.power.off_deadline,
+        power_drivers=settings.power.drivers,
+    )
+
+
+def make_ports(settings: Settings) -> Ports:
+    """The drivers that the settings name."""
+    storage, boot, power, images = settings.storage, settings.boot, settings.power, settings.images
+    shards = {shard.name: shard for shard in settings.target.shards}
+    chosen = getattr(storage, storage.driver, None)
+    site_key = _site_key(settings.chap.site_key_file)
+    credentials = _Credentials(power.credentials)
+    power_options = {"credentials": credentials, **_plain(power)}
+    limits = {
+        "max_virtual_size": images.max_size,
+        "max_unpacked": images.max_upload,
+        "max_memory": images.max_memory,
+        "max_seconds": images.max_seconds,
+    }
+    images.staging_folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    return Ports(
+        storage=load("storage", storage.driver, _plain(chosen) if chosen else {}),
+        target=load("target", settings.target.driver, {"shards": shards, "timeout": settings.target.timeout}),
+        boot=load("boot", boot.driver, {**_plain(boot), "interface": settings.network.interface}),
+        imaging=load("imaging", "qemu", limits),
+        power={name: load("power", name, power_options) for name in power.drivers},
+        isolation=load("isolation", "none", {}),
+        secret=lambda disk, generation: chap_secret(site_key, disk, generation),
+        staging=images.staging_folder,
+        imports=images.import_folder,
+    )
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in type(section).model_fields}
+
+
+class _Credentials:
+    """User and password of a BMC, from a file of that name: two lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str) -> tuple[str, str]:
+        user, _, password = _secret(self._folder / name).partition("\n")
+        return user.strip(), password.strip()
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise Misconfigured(
+            f"{path}: {error.strerror}", todo="Put the secret there, readable for bmid alone."
+        ) from error
+
+
+def _site_key(path: Path) -> bytes:
+    key = _secret(path).encode()
+    if len(key) < 32:
+        raise Misconfigured(
+            f"{path}: the site key has {len(key)} characters, fewer than 32", todo="openssl rand -hex 32"
+        )
+    return key
+
+
+@dataclass
+class _Health:
+    """What /readyz and the status line say: each part with its problem, or ok."""
+
+    parts: dict[str, Callable[[], str]]
+
+    def report(self) -> dict[str, str]:
+        """One word or sentence for each part."""
+        return {name: part() for name, part in self.parts.items()}
+
+
+class Head:
+    """One head: everything made, nothing started until `run`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.registry: Registry = discover()
+        self.database = make_database(settings)
+        self.ports = make_ports(settings)
+        self.work, self.news = Bell(), Bell()
+        self._locks = [*self._lock()]
+        self._began = False
+        name = settings.head.name
+        self.identity = Identity(
+            head=name,
+            instance=uuid.uuid4().hex[:12],
+            source=f"/bmid/{name}",
+            lease=settings.engine.claim_lease,
+            dead_after=settings.engine.dead_after,
+            give_up_after=settings.engine.give_up_after,
+            active=set(),
+        )
+        self.keeper = Keeper(self.database, self.identity, self.ports.target.shards)
+        self.http = self._http()
+        self.site = make_site(settings, settings.http.url or f"http://{settings.http.listen}:{self.http.port}")
+        limit = settings.images.max_upload
+        self.acceptance = Acceptance(self.database, self.registry, self.site, self.identity, self.notify, limit)
+        self.broker = make_broker(settings)
+        self.pool = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="stage")
+        self.clockwork = self._clockwork()
+
+    def notify(self) -> None:
+        """Rows were written: workers and relay may have something to do."""
+        self.work.ring()
+        self.news.ring()
+
+    def _lock(self) -> list[IO[str]]:
+        """This head, and what only one head may use, once on this machine."""
+        folders = [self.settings.head.state_folder]
+        if self.database.sqlite and self.database.url.database:
+            folders.append(Path(self.database.url.database).parent)
+        held: list[IO[str]] = []
+        for folder in dict.fromkeys(folders):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = (folder / "bmid.lock").open("w")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise Misconfigured(
+                    f"another bmid runs on {folder}", todo="Stop it, or give this one its own."
+                ) from error
+            held.append(handle)
+        return held
+
+    def _http(self) -> HttpServer:
+        desk = UploadDesk(self.database, self.settings.images.staging_folder, self.notify)
+        health = _Health({"database": self._database_health, "broker": self._broker_health})
+        return HttpServer(build(desk, health), self.settings.http.listen, self.settings.http.port)
+
+    def _database_health(self) -> str:
+        return "ok" if self._began and self.acceptance.available() else "does not answer"
+
+    def _broker_health(self) -> str:
+        problem = self.relay.link.problem
+        return "ok" if self.relay.link.is_open else problem.detail if problem else "not connected yet"
+
+    def _clockwork(self) -> Clockwork:
+        settings = self.settings
+        housekeeping = Housekeeping(
+            self.database, self.identity.holder, settings.images.staging_folder, settings.engine.retention_days
+        )
+        clockwork = Clockwork()
+        clockwork.every(600, "forget", housekeeping.forget)
+        clockwork.every(600, "sweep", housekeeping.sweep)
+        clockwork.every(60, "purge", lambda: self.ports.storage.purge(20))
+        return clockwork
+
+    def begin(self) -> None:
+        """What needs the database before anything else may run. Raises TransientError while it is away."""
+        self.database.verify()
+        with self.database.write() as tx:
+            alone = self.database.sqlite or not self.ports.storage.capabilities.shared
+            others = heads.others(tx, self.identity.head, self.identity.dead_after)
+            if alone and others:
+                detail = f"head {others[0].name} is alive, and this database or storage serves one head only"
+                raise Misconfigured(detail, todo="Use PostgreSQL and a shared storage for several heads.")
+            keep(tx, self._network())
+        self.keeper.start()
+        self._began = True
+        log.info("head.began", head=self.identity.head, instance=self.identity.instance)
+
+    def _network(self) -> Network:
+        row = self.settings.network
+        shards = self.settings.target.shards
+        portal = f"{shards[0].portal_address}:{shards[0].portal_port}" if shards else ""
+        return Network(row.name, str(row.subnet), str(row.first), str(row.last), row.interface, portal)
+
+    def daemon(self) -> Daemon:
+        """All loops, in the order of their start."""
+        name, broker = self.identity.head, self.broker
+        self.relay = Relay(broker, name, OutboxReader(self.database, self.identity))
+        consumer = Consumer(broker, name, self.acceptance)
+        responder = Responder(broker, name, Answerer(self.database, self.registry, self.identity))
+        pinger = Pinger(broker, name, consumer, (self.relay, responder))
+        boots = BootWatch(self.database, self.ports.target, self.acceptance, self.site, self.identity)
+        exports = ExportWatch(self.database, self.ports.target, self.acceptance, self.identity)
+        loops = [
+            Loop("keeper", self._keep, stage=3),
+            Loop("relay", self._begun(lambda: self.relay.run_once(0.0)), 2, self.news, close=self.relay.close),
+            *(Loop(f"worker-{number}", self._begun(self._worker()), 1, self.work)
+              for number in range(self.settings.engine.workers)),
+            Loop("boots", self._begun(lambda: 0.25 if boots.run_once() else 1.0), 1),
+            Loop("exports", self._begun(lambda: 2.0 if not exports.run_once() else 1.0), 1),
+            Loop("consumer", self._begun(lambda: consumer.run_once(1.0)), 0, close=consumer.close),
+            Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),
+            Loop("ping", self._begun(lambda: pinger.run_once(1.0)), 0, close=pinger.close),
+        ]  # fmt: skip
+        return Daemon(loops, (self.work, self.news), self.settings.head.drain, self._status)
+
+    def _keep(self) -> float:
+        if not self._began:
+            self.begin()
+        self.keeper.run_once()
+        return self.keeper.interval
+
+    def _worker(self) -> Callable[[], float]:
+        worker = Worker(self.database, self.registry, self.ports, self.site, self.identity, self.pool, self.notify)
+        return lambda: 0.0 if worker.run_once() else 1.0
+
+    def _begun(self, turn: Callable[[], float]) -> Callable[[], float]:
+        return lambda: turn() if self._began else 0.2
+
+    def _status(self) -> str:
+        return json.dumps({"head": self.identity.head, "active": len(self.identity.active), "began": self._began})
+
+    def run(self) -> None:
+        """Blocks until the daemon is told to stop."""
+        daemon = self.daemon()
+        server = threading.Thread(target=self.http.serve, name="http", daemon=True)
+        server.start()
+        self.clockwork.start()
+        log.info("head.starts", pid=os.getpid(), http_port=self.http.port)
+        daemon.run()
+        self.clockwork.stop()
+        self.http.stop()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.ports.storage.close()
+        self.ports.target.close()
+        self.database.close()

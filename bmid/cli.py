@@ -1,0 +1,152 @@
+"""The command of the daemon's side: run, migrate, check, operations. Says what it does, and exits as sysexits say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from bmid.bootstrap import Head, make_database
+from bmid.checkup import examine
+from bmid.errors import BmiError, Misconfigured
+from bmid.logs import configure
+from bmid.repair import Repair
+from bmid.settings import Settings, load
+
+__all__ = ["main"]
+
+EX_CONFIG = 78
+EX_UNAVAILABLE = 69
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/bmid/bmid.toml"),
+    envvar="BMID_CONFIG",
+    show_default=True,
+    help="The settings file.",
+)
+@click.pass_context
+def main(context: click.Context, config: Path) -> None:
+    """The daemon of BMI: machines boot copy-on-write clones of golden images."""
+    context.obj = config
+
+
+def _settings(path: Path) -> Settings:
+    settings = load(path)
+    configure(settings.log.level, settings.log.format)
+    return settings
+
+
+def _fail(error: BmiError) -> None:
+    click.echo(f"bmid: {error}", err=True)
+    if error.problem.todo:
+        click.echo(f"  {error.problem.todo}", err=True)
+    sys.exit(EX_CONFIG if isinstance(error, Misconfigured) else EX_UNAVAILABLE)
+
+
+@main.command()
+@click.pass_obj
+def run(config: Path) -> None:
+    """Run the daemon until it gets SIGTERM."""
+    try:
+        Head(_settings(config)).run()
+    except BmiError as error:
+        _fail(error)
+
+
+@main.command()
+@click.pass_obj
+def migrate(config: Path) -> None:
+    """Bring the database's schema up to date."""
+    try:
+        database = make_database(_settings(config))
+        before = database.revision()
+        database.migrate()
+        click.echo(f"schema {before or 'none'} -> {database.revision()}")
+    except BmiError as error:
+        _fail(error)
+
+
+@main.command()
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def check(config: Path, output: str) -> None:
+    """Look at everything that the daemon needs, and say what is missing and what to do."""
+    try:
+        findings = examine(_settings(config))
+    except BmiError as error:
+        _fail(error)
+        return
+    if output == "json":
+        click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        width = max(len(finding.part) for finding in findings)
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part:{width}}  {finding.detail}")
+            if finding.todo and not finding.ok:
+                click.echo(f"      {'':{width}}  {finding.todo}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.group()
+def operations() -> None:
+    """Look at operations, and get stuck ones going."""
+
+
+@operations.command("list")
+@click.option("--all", "every", is_flag=True, help="Ended ones too.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def list_operations(config: Path, every: bool, output: str) -> None:
+    """What runs, waits or is stuck, the oldest last."""
+    try:
+        rows = Repair(_settings(config)).list(every)
+    except BmiError as error:
+        _fail(error)
+        return
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        subject = row["command_data"].get("node") or row["command_data"].get("image") or row["project"] or "-"
+        what = f"{row['operation']}  {row['phase']:9}  {row['command']:26}  {subject:20}"
+        click.echo(f"{what}  {row['why'] or (row['problem'] or {}).get('detail', '')}")
+
+
+@operations.command()
+@click.argument("operation")
+@click.pass_obj
+def show(config: Path, operation: str) -> None:
+    """One operation with its plan, its marks and its problem, as JSON."""
+    try:
+        click.echo(json.dumps(Repair(_settings(config)).show(operation), indent=2, default=str))
+    except BmiError as error:
+        _fail(error)
+
+
+@operations.command()
+@click.argument("operation")
+@click.pass_obj
+def retry(config: Path, operation: str) -> None:
+    """Look at a waiting or stuck operation again now."""
+    try:
+        click.echo(Repair(_settings(config)).retry(operation))
+    except BmiError as error:
+        _fail(error)
+
+
+@operations.command()
+@click.argument("operation")
+@click.option("--reason", required=True, help="Why; it goes into the event.")
+@click.pass_obj
+def abandon(config: Path, operation: str, reason: str) -> None:
+    """End a stuck operation as failed, and say what it leaves behind."""
+    try:
+        click.echo(Repair(_settings(config)).abandon(operation, reason))
+    except BmiError as error:
+        _fail(error)

@@ -1,0 +1,140 @@
+"""Threads: the only place that makes them, and the only place that sleeps.
+
+Every component is an object with a turn; here the turns get their threads, their pauses and their back-off, start
+in one order and stop in the other: first nothing new comes in, then running turns end, then what they wrote goes out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from bmid.errors import BmiError
+from bmid.systemd import notify
+
+__all__ = ["Bell", "Daemon", "Loop"]
+
+log = structlog.get_logger(__name__)
+MAX_PAUSE = 10.0
+
+
+class Bell:
+    """Wakes those who wait for work."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rings = 0
+
+    def ring(self, *, all_of_them: bool = False) -> None:
+        """There is something to do: one of those who wait goes and looks, or all do."""
+        with self._condition:
+            self._rings += 1
+            if all_of_them:
+                self._condition.notify_all()
+            else:
+                self._condition.notify()
+
+    def count(self) -> int:
+        """How often it rang so far."""
+        return self._rings
+
+    def wait(self, heard: int, timeout: float) -> int:
+        """Until it has rung more often than `heard`, or `timeout` seconds; how often it rang so far."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._rings != heard, timeout)
+            return self._rings
+
+
+@dataclass
+class Loop:
+    """One thread that takes turns. `turn` returns the seconds until the next one; a bell cuts them short.
+
+    `stage` says when it stops: 0 takes work in, 1 does it, 2 tells of it.
+    """
+
+    name: str
+    turn: Callable[[], float]
+    stage: int
+    bell: Bell | None = None
+    close: Callable[[], None] = lambda: None
+    stopping: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+    failures: int = 0
+    beat: float = 0.0
+
+    def run(self) -> None:
+        """Turns until it is stopped; an error is logged, and the next turn comes later each time."""
+        while not self.stopping.is_set():
+            self.beat = time.monotonic()
+            heard = self.bell.count() if self.bell else 0
+            try:
+                pause = self.turn()
+                self.failures = 0
+            except BmiError as error:
+                pause = self._failed(str(error), None)
+            except Exception as error:
+                pause = self._failed(f"unexpected {type(error).__name__}", error)
+            if pause <= 0:
+                continue
+            if self.bell is not None and not self.failures:
+                self.bell.wait(heard, pause)
+            else:
+                self.stopping.wait(pause)
+        self.close()
+
+    def _failed(self, detail: str, error: Exception | None) -> float:
+        self.failures += 1
+        pause = min(0.5 * 2.0 ** (self.failures - 1), MAX_PAUSE)
+        if self.failures in (1, 5) or self.failures % 30 == 0:
+            log.warning("loop.failed", loop=self.name, detail=detail, failures=self.failures, exc_info=error)
+        return pause
+
+
+class Daemon:
+    """Runs loops until a signal says stop."""
+
+    def __init__(self, loops: Sequence[Loop], bells: Sequence[Bell], drain: float, status: Callable[[], str]) -> None:
+        self._loops = loops
+        self._bells = bells
+        self._drain = drain
+        self._status = status
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Blocks until SIGTERM or SIGINT, then drains."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        for loop in self._loops:
+            loop.thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
+            loop.thread.start()
+        log.info("daemon.started", loops=len(self._loops), pid=os.getpid())
+        notify(READY="1", STATUS=self._status())
+        while not self._stop.wait(5.0):
+            notify(WATCHDOG="1", STATUS=self._status())
+        self._shut_down()
+
+    def stop(self) -> None:
+        """As SIGTERM."""
+        self._stop.set()
+
+    def _shut_down(self) -> None:
+        notify(STOPPING="1")
+        log.info("daemon.stopping")
+        deadline = time.monotonic() + self._drain
+        for stage in sorted({loop.stage for loop in self._loops}):
+            leaving = [loop for loop in self._loops if loop.stage == stage]
+            for loop in leaving:
+                loop.stopping.set()
+            for bell in self._bells:
+                bell.ring(all_of_them=True)
+            for loop in leaving:
+                if loop.thread is not None:
+                    loop.thread.join(max(deadline - time.monotonic(), 0.5))
+        left = [loop.name for loop in self._loops if loop.thread and loop.thread.is_alive()]
+        log.info("daemon.stopped", left_running=left)

@@ -1,0 +1,227 @@
+"""Acceptance: from a message on the bus to a durable operation, or to an answer that says why not.
+
+Only what needs the message, the settings and the sender's rights is looked at here; whatever depends on state is
+looked at when the operation's turn has come.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+import structlog
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from bmid.engine.worker import Identity
+from bmid.errors import BmiError, Rejected
+from bmid.handlers.base import Handler
+from bmid.handlers.registry import Registry
+from bmid.messages.base import Command
+from bmid.messages.envelope import Envelope, Unreadable, decode
+from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed
+from bmid.model.ident import uuid7
+from bmid.model.operation import Operation, Phase
+from bmid.model.site import Site
+from bmid.store import inbox, operations, outbox, uploads
+from bmid.store.database import Database, Tx
+from bmid.store.inbox import Known
+from bmid.store.outbox import Cause
+
+__all__ = ["Acceptance", "Letter"]
+
+log = structlog.get_logger(__name__)
+MAX_REASONS = 20
+
+
+class Letter(Protocol):
+    """What acceptance needs to know of a delivery."""
+
+    @property
+    def user_id(self) -> str | None: ...
+    @property
+    def content_type(self) -> str | None: ...
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Acceptance:
+    """Takes messages in. `limit` is the size that an upload may have, in bytes."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        site: Site,
+        identity: Identity,
+        notify: Callable[[], None],
+        limit: int,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._site = site
+        self._identity = identity
+        self._notify = notify
+        self._limit = limit
+
+    def available(self) -> bool:
+        """Whether the database would take a message now."""
+        try:
+            self._database.now()
+        except BmiError:
+            return False
+        return True
+
+    def receive(self, letter: Letter, /) -> Literal["ack", "dead-letter"]:
+        """Accept or reject one message, durably: "ack", or "dead-letter" for what can't even be answered."""
+        try:
+            envelope = decode(letter.content_type, letter.headers, letter.body)
+        except Unreadable as error:
+            if not error.answerable:
+                log.warning("message.unreadable", detail=str(error), size=len(letter.body))
+                return "dead-letter"
+            names = ("id", "source", "type", "correlationid")
+            envelope = Envelope(**{name: error.attributes.get(name) for name in names})  # type: ignore[arg-type]
+            self._reject(letter.user_id, envelope, Rejected("message-unreadable", str(error)))
+            return "ack"
+        try:
+            self._accept(self._sender(letter), envelope)
+        except Rejected as rejection:
+            self._reject(letter.user_id, envelope, rejection)
+        return "ack"
+
+    def submit(self, tx: Tx, command: Command) -> str:
+        """An operation that the daemon itself wants done; the id of the operation."""
+        handler = self._registry.commands[command.type]
+        identifier = uuid7(tx.now, os.urandom(10)).hex
+        envelope = Envelope(id=identifier, source=self._identity.source, type=command.type)
+        self._write(tx, "bmid", envelope, handler, command, identifier)
+        return identifier
+
+    def _sender(self, letter: Letter) -> str:
+        if not letter.user_id:
+            raise Rejected(
+                "user-id-missing",
+                "the message has no AMQP user_id, so nobody can tell who sent it",
+                todo="Set the property user_id to the name that you log in to the broker with.",
+            )
+        return letter.user_id
+
+    def _accept(self, user: str, envelope: Envelope) -> None:
+        handler = self._handler(envelope.type)
+        command = _validated(handler, envelope.data)
+        with self._database.write() as tx:
+            known = inbox.insert(tx, user, envelope.source, envelope.id, _digest(envelope))
+            if known is not None:
+                self._again(tx, known, envelope)
+            else:
+                identifier = uuid7(tx.now, os.urandom(10)).hex
+                self._write(tx, user, envelope, handler, command, identifier)
+                inbox.answered(tx, user, envelope.source, envelope.id, operation=identifier, event=None)
+                log.info("operation.accepted", operation=identifier, command=envelope.type, user=user)
+        self._notify()
+
+    def _write(
+        self, tx: Tx, user: str, envelope: Envelope, handler: Handler[Any], command: Command, identifier: str
+    ) -> None:
+        token = handler.upload(command)
+        new = Operation(
+            id=identifier,
+            seq=0,
+            type=command.type,
+            command=command.payload(),
+            user=user,
+            source=envelope.source,
+            message=envelope.id,
+            correlation=envelope.correlationid or envelope.id,
+            phase=Phase.PENDING,
+            accepted_at=tx.now,
+            due_at=tx.now,
+            project=getattr(command, "project", None),
+            traceparent=envelope.traceparent,
+            home=self._identity.head if token else None,
+        )
+        operations.accept(tx, new, handler.keys(command))
+        address = f"{self._site.upload_url}/v1/uploads/{identifier}" if token else None
+        if token:
+            uploads.open_slot(tx, identifier, token, self._limit)
+        event = OperationAccepted(operation=identifier, command=command.type, project=new.project, upload=address)
+        cause = Cause(self._identity.source, identifier, new.correlation, new.message, new.traceparent)
+        outbox.emit(tx, event, cause)
+
+    def _again(self, tx: Tx, known: Known, envelope: Envelope) -> None:
+        """A second copy has no effect, but is answered: what was said then is said once more."""
+        if known.digest != _digest(envelope):
+            raise Rejected(
+                "id-reused",
+                f"a message with the id {envelope.id} came before, with other content",
+                todo="Give every command an id of its own; send the same id only to ask for the same thing again.",
+            )
+        if known.operation is None:
+            outbox.again(tx, events=[known.event] if known.event else [])
+            return
+        one = operations.find(tx, known.operation)
+        finals = [OperationAccepted.type, OperationFailed.type]
+        if one is not None:
+            finals.append(self._registry.commands[one.type].outcome.type)
+        outbox.again(tx, operation=known.operation, types=finals)
+
+    def _reject(self, user: str | None, envelope: Envelope, rejection: Rejected) -> None:
+        event = CommandRejected(
+            message=envelope.id,
+            source=envelope.source,
+            command=envelope.type,
+            reasons=rejection.reasons,
+            problem=rejection.problem,
+        )
+        cause = Cause(
+            self._identity.source, None, envelope.correlationid or envelope.id, envelope.id, envelope.traceparent
+        )
+        with self._database.write() as tx:
+            known = inbox.insert(tx, user or "", envelope.source, envelope.id, _digest(envelope))
+            if known is not None and known.event is not None and known.digest == _digest(envelope):
+                outbox.again(tx, events=[known.event])
+            else:
+                written = outbox.emit(tx, event, cause)
+                if known is None:
+                    inbox.answered(tx, user or "", envelope.source, envelope.id, operation=None, event=written)
+        log.info("command.rejected", command=envelope.type, user=user, problem=rejection.problem.slug)
+        self._notify()
+
+    def _handler(self, name: str) -> Handler[Any]:
+        public = {kind: handler for kind, handler in self._registry.commands.items() if not handler.internal}
+        if name in public:
+            return public[name]
+        base = name.rpartition(".")[0]
+        versions = [kind for kind in public if kind.rpartition(".")[0] == base]
+        near = versions or difflib.get_close_matches(name, public, n=1)
+        slug = "version-unknown" if versions else "type-unknown"
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(public))}."
+        raise Rejected(slug, f"there is no command of type {name}", todo=hint)
+
+
+def _validated(handler: Handler[Any], data: Mapping[str, Any]) -> Command:
+    try:
+        command: Command = handler.command.model_validate(data)
+    except ValidationError as error:
+        reasons = tuple(_reason(one) for one in error.errors(include_url=False, include_input=False))[:MAX_REASONS]
+        fields = ", ".join(handler.command.model_fields)
+        raise Rejected(
+            "data-invalid", "; ".join(reasons), todo=f"The fields of this command are {fields}.", reasons=reasons
+        ) from error
+    return command
+
+
+def _reason(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "data"
+    return f"{where}: {error['msg']}"
+
+
+def _digest(envelope: Envelope) -> str:
+    content = {"type": envelope.type, "data": envelope.data}
+    return hashlib.sha256(to_json(content, inf_nan_mode="constants")).hexdigest()

@@ -1,0 +1,63 @@
+"""Watches the targets of this head: what a restarted tgtd has forgotten is put back."""
+
+from __future__ import annotations
+
+import structlog
+
+from bmid.drivers.base import Target
+from bmid.engine.acceptance import Acceptance
+from bmid.engine.worker import Identity
+from bmid.errors import TransientError
+from bmid.handlers.restore_export import RestoreExport
+from bmid.model.entity import Disk
+from bmid.store import boots, operations
+from bmid.store.database import Database
+
+__all__ = ["ExportWatch"]
+
+log = structlog.get_logger(__name__)
+
+
+class ExportWatch:
+    """Compares targets with rows, shard by shard. A shard that doesn't answer is looked at again next time."""
+
+    def __init__(self, database: Database, target: Target, acceptance: Acceptance, identity: Identity) -> None:
+        self._database = database
+        self._target = target
+        self._acceptance = acceptance
+        self._identity = identity
+        self._down: set[str] = set()
+
+    def run_once(self) -> int:
+        """How many targets are to be put back."""
+        with self._database.read() as tx:
+            disks = boots.homed(tx, self._identity.head)
+        missing: list[Disk] = []
+        for shard in self._target.shards:
+            wanted = [disk for disk in disks if disk.shard == shard]
+            if wanted:
+                missing += self._missing(shard, wanted)
+        if missing:
+            self._submit(missing)
+        return len(missing)
+
+    def _missing(self, shard: str, wanted: list[Disk]) -> list[Disk]:
+        try:
+            there = {export.number for export in self._target.exports(shard) if export.open}
+        except TransientError as error:
+            if shard not in self._down:
+                log.warning("shard.down", shard=shard, detail=str(error), disks=len(wanted))
+            self._down.add(shard)
+            return []
+        self._down.discard(shard)
+        return [disk for disk in wanted if disk.number not in there]
+
+    def _submit(self, missing: list[Disk]) -> None:
+        with self._database.write() as tx:
+            busy = operations.unfinished(tx, [f"node:{disk.node}" for disk in missing])
+            homed = {disk.id for disk in boots.homed(tx, self._identity.head)}
+            lost = [disk for disk in missing if disk.id in homed and f"node:{disk.node}" not in busy]
+            for disk in lost:
+                self._acceptance.submit(tx, RestoreExport(node=disk.node or "", disk=disk.id))
+        if lost:
+            log.warning("exports.lost", disks=len(lost))

@@ -1,0 +1,73 @@
+"""What the relay publishes: events of the outbox, in order, by one head at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bmid.engine.worker import Identity
+from bmid.messages.envelope import Envelope, encode
+from bmid.store import claims, outbox
+from bmid.store.database import Database
+from bmid.store.outbox import Unpublished
+
+__all__ = ["Outgoing", "OutboxReader"]
+
+EXCHANGE = "bmi.events"
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One event, ready for the broker."""
+
+    key: int
+    message_id: str
+    exchange: str
+    routing_key: str
+    type: str
+    headers: dict[str, Any]
+    body: bytes
+    correlation_id: str | None
+
+
+class OutboxReader:
+    """Hands events to the relay, and notes which of them the broker has."""
+
+    def __init__(self, database: Database, identity: Identity) -> None:
+        self._database = database
+        self._identity = identity
+
+    def batch(self, limit: int) -> Sequence[Outgoing]:
+        """The oldest unpublished events; none while another head relays."""
+        with self._database.read() as tx:
+            if not outbox.waiting(tx):
+                return ()
+        me = self._identity
+        with self._database.write() as tx:
+            if not claims.take_role(tx, "relay", me.holder, me.lease):
+                return ()
+            outbox.assign(tx, limit)
+            return [_outgoing(one) for one in outbox.unpublished(tx, limit)]
+
+    def published(self, keys: Sequence[int], unrouted_keys: Sequence[int]) -> None:
+        """The broker has confirmed them."""
+        with self._database.write() as tx:
+            outbox.mark(tx, keys, unrouted_keys)
+
+
+def _outgoing(one: Unpublished) -> Outgoing:
+    attributes = {key: value for key, value in one.envelope.items() if key != "time"}
+    envelope = Envelope(**attributes, time=datetime.fromisoformat(one.envelope["time"]), position=one.position)
+    headers, body = encode(envelope)
+    return Outgoing(
+        key=one.id,
+        message_id=one.event,
+        exchange=EXCHANGE,
+        routing_key=one.routing_key,
+        type=one.type,
+        headers=headers,
+        body=body,
+        correlation_id=envelope.correlationid,
+    )

@@ -1,0 +1,43 @@
+"""How the log looks. What is logged, each module decides; that no secret gets in is made sure of here as well."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+__all__ = ["configure"]
+
+HIDDEN = frozenset({"secret", "password", "token", "authorization", "key", "site_key"})
+
+
+def _hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Values under names that secrets have are not written, whoever passed them."""
+    for name in HIDDEN.intersection(event):
+        event[name] = "(hidden)"
+    return event
+
+
+def configure(level: str, style: str) -> None:
+    """Log to stderr, as JSON or for people. Called once, at the start."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _hide,
+    ]
+    if style == "json":
+        rendering: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=[*shared, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")

@@ -1,0 +1,70 @@
+"""`bmid operations`: the operator's way to look at what is stuck, and out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bmid.bootstrap import make_database
+from bmid.errors import Problem, Refused
+from bmid.handlers.shape import operation_shape
+from bmid.messages.operation import OperationFailed
+from bmid.model.operation import FINAL, Operation, Phase
+from bmid.settings import Settings
+from bmid.store import operations, outbox
+from bmid.store.database import Tx
+from bmid.store.outbox import Cause
+from bmid.store.view import StoreView
+
+__all__ = ["Repair"]
+
+
+class Repair:
+    """Works on the database; a running daemon sees it within a second."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database = make_database(settings)
+        self._source = f"/bmid/{settings.head.name}"
+
+    def list(self, every: bool) -> list[dict[str, Any]]:
+        """Operations as rows."""
+        with self._database.read() as tx:
+            found = StoreView(tx, 0).operations(limit=1000)
+        return [
+            operation_shape(one) | {"command_data": one.command} for one in found if every or one.phase not in FINAL
+        ]
+
+    def show(self, operation: str) -> dict[str, Any]:
+        """One operation, whole."""
+        with self._database.read() as tx:
+            one = self._find(tx, operation)
+        return operation_shape(one) | {"command_data": one.command, "plan": one.plan, "marks": one.marks}
+
+    def retry(self, operation: str) -> str:
+        """Look at it again now; what was stuck goes on with its way back."""
+        with self._database.write() as tx:
+            one = self._find(tx, operation)
+            if one.phase in FINAL:
+                raise Refused("operation-ended", f"operation {operation} has ended: {one.phase}")
+            phase = Phase.REVERTING if one.phase is Phase.STUCK else one.phase
+            operations.change(tx, operation, phase=phase, due_at=tx.now, attempts=0, first_failed_at=None)
+        return f"{operation} is {phase} and will be looked at now"
+
+    def abandon(self, operation: str, reason: str) -> str:
+        """End what is stuck; its rows stay, so that what it leaves behind can still be found."""
+        with self._database.write() as tx:
+            one = self._find(tx, operation)
+            if one.phase is not Phase.STUCK:
+                detail = f"operation {operation} is {one.phase}; only a stuck one can be abandoned"
+                raise Refused("operation-not-stuck", detail, todo="bmid operations retry looks at it again.")
+            left = [step["kind"] for stage in (one.plan or {}).get("stages", ()) for step in stage]
+            problem = Problem.of("abandoned", f"abandoned by an operator: {reason}", left_behind=left)
+            event = OperationFailed(operation=one.id, command=one.type, project=one.project, problem=problem)
+            outbox.emit(tx, event, Cause(self._source, one.id, one.correlation, one.message, one.traceparent))
+            operations.end(tx, one.id, Phase.FAILED, problem.model_dump(mode="json"))
+        return f"{operation} is abandoned; it may have left behind what these steps make: {', '.join(left)}"
+
+    def _find(self, tx: Tx, operation: str) -> Operation:
+        one = operations.find(tx, operation)
+        if one is None:
+            raise Refused("operation-unknown", f"there is no operation {operation}")
+        return one

@@ -1,0 +1,1 @@
+"""Time: what is done again and again, and what is due. Writes rows and operations, and never touches a node."""

@@ -1,0 +1,294 @@
+"""The settings: one typed TOML file, each value with its unit and its reason; then environment (BMID_...), which wins.
+
+An unknown key is an error that names its line. Secrets are never in here: only the files that hold them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+import tomllib
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bmid.errors import Misconfigured
+from bmid.model.name import Label
+
+__all__ = ["Settings", "load"]
+
+STATE = Path("/var/lib/bmid")
+RUN = Path("/run/bmid")
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _host() -> str:
+    return socket.gethostname().partition(".")[0].lower()
+
+
+class Head(Section):
+    """This machine."""
+
+    name: Label = Field(default_factory=_host)
+    state_folder: Path = Field(STATE, description="what must outlive a restart: the embedded database, the lock")
+    drain: float = Field(30.0, ge=0, description="seconds that running steps get at a stop; the rest goes on later")
+
+
+class Database(Section):
+    """Where operations, rows and events are kept."""
+
+    url: str = Field(
+        f"sqlite:///{STATE}/bmid.db",
+        description="sqlite:///PATH for one head, or postgresql+psycopg://USER@HOST/NAME for several",
+    )
+    password_file: Path | None = None
+
+
+class Broker(Section):
+    """RabbitMQ."""
+
+    url: str = "amqp://bmid@127.0.0.1:5672/bmi"
+    password_file: Path | None = None
+    ca_file: Path | None = None
+
+
+class Rbd(Section):
+    """Ceph."""
+
+    conf: Path = Path("/etc/ceph/ceph.conf")
+    user: str = "bmi"
+    pool: str = "bmi"
+    tgt_conf: Path = Field(
+        Path("/etc/bmid/tgt-ceph.conf"),
+        description="a ceph.conf of tgtd's own, without operation timeouts and with rbd_cache = false",
+    )
+    timeout: float = Field(30.0, gt=0, description="seconds after which a call to Ceph is given up")
+
+
+class Directory(Section):
+    """Raw files in a folder: the storage without Ceph, for one head."""
+
+    folder: Path = STATE / "storage"
+
+
+class Storage(Section):
+    """Golden images and their clones."""
+
+    driver: str = Field("directory", description="directory, rbd, or the name of an entry point in bmid.storage")
+    rbd: Rbd = Rbd()
+    directory: Directory = Directory()
+
+
+class Shard(Section):
+    """One tgtd."""
+
+    name: Label
+    socket: Path = Field(description="its management socket")
+    portal_address: str = Field(description="the address at which nodes find it")
+    portal_port: int = Field(3260, ge=1, le=65535)
+
+
+class Target(Section):
+    """iSCSI targets."""
+
+    driver: str = "tgt"
+    iqn_prefix: str = Field(
+        "iqn.2026-11.org.example.bmi",
+        pattern=r"^iqn\.\d{4}-\d{2}\.[a-z0-9.-]+$",
+        description="year-month and a domain of yours, reversed",
+    )
+    timeout: float = Field(10.0, gt=0, description="seconds after which a request to tgtd is given up")
+    shards: tuple[Shard, ...] = Field((), description="at least one; a disk's shard is a part of its home")
+
+
+class Boot(Section):
+    """What nodes are told when they start."""
+
+    driver: str = "ipxe"
+    dhcp: Literal["own", "external"] = Field(
+        "own", description="own: host entries are written for bmid's dnsmasq; external: another server has them"
+    )
+    tftp_root: Path = STATE / "tftp"
+    hosts_dir: Path = STATE / "hosts"
+    dnsmasq_pid: Path | None = RUN / "dnsmasq.pid"
+    loaders: dict[str, Path] = Field(
+        {"undionly.kpxe": Path("/usr/lib/ipxe/undionly.kpxe"), "ipxe.efi": Path("/usr/lib/ipxe/ipxe.efi")},
+        description="the iPXE that BIOS and UEFI firmware load first",
+    )
+    deadline: float = Field(
+        600.0, gt=0, description="seconds from power-on to a system that reads; firmware takes minutes"
+    )
+    attempts: int = Field(2, ge=1, le=10, description="power cycles in all before node.boot-failed")
+
+
+class Network(Section):
+    """The boot network."""
+
+    name: Label = "default"
+    subnet: IPv4Network = IPv4Network("10.77.0.0/24")
+    first: IPv4Address = Field(IPv4Address("10.77.0.10"), description="first address that is given to nodes")
+    last: IPv4Address = Field(IPv4Address("10.77.0.250"), description="last address that is given to nodes")
+    interface: str = Field("boot0", description="the head's interface on it")
+
+
+class Power(Section):
+    """BMCs."""
+
+    drivers: tuple[str, ...] = ("redfish",)
+    credentials: Path = Field(
+        Path("/etc/bmid/credentials"), description="a folder with one file a credential: user name, newline, password"
+    )
+    timeout: float = Field(10.0, gt=0, description="seconds for one call to a BMC")
+    per_bmc: int = Field(2, ge=1, description="calls at a time to one BMC; many can't take more")
+    verify: bool | str = Field(True, description="check BMCs' certificates: true, false, or a file of CA certificates")
+    off_deadline: float = Field(120.0, gt=0, description="seconds until a BMC must say that a node is off")
+
+
+class Images(Section):
+    """Where images come from, and how large they may be."""
+
+    import_folder: Path | None = Field(None, description="image.import may take files from here")
+    staging_folder: Path = Field(STATE / "staging", description="uploads and unpacked images; needs room for them")
+    max_size: int = Field(1 << 40, gt=0, description="bytes that an image may have as the node sees it")
+    max_upload: int = Field(256 << 30, gt=0, description="bytes that an upload, or what is unpacked of it, may have")
+    max_memory: int = Field(2 << 30, gt=0, description="bytes of memory that qemu-img may use")
+    max_seconds: int = Field(6 * 3600, gt=0, description="seconds of CPU that one copy may use")
+    upload_deadline: float = Field(3600.0, gt=0, description="seconds until an upload must be there")
+
+
+class Http(Section):
+    """The listener for uploads and health."""
+
+    listen: str = "127.0.0.1"
+    port: int = Field(8470, ge=0, le=65535)
+    url: str | None = Field(None, description="how clients reach it, where that is not http://LISTEN:PORT")
+
+
+class Engine(Section):
+    """How work is done."""
+
+    workers: int = Field(16, ge=1, le=256, description="operations carried out at a time; two cores are full at 16")
+    claim_lease: float = Field(30.0, ge=3, description="seconds after which a dead worker's claims are free")
+    give_up_after: float = Field(3600.0, gt=0, description="seconds of failures in a row before an operation is undone")
+    dead_after: float = Field(60.0, ge=10, description="seconds without a heartbeat after which a head counts as dead")
+    retention_days: float = Field(14.0, gt=0, description="days that ended operations, keys and events are kept")
+
+
+class Chap(Section):
+    """Secrets of the targets."""
+
+    site_key_file: Path = Field(
+        Path("/etc/bmid/site.key"), description="at least 32 random bytes; all CHAP secrets are derived from it"
+    )
+
+
+class Log(Section):
+    """What is written, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(BaseSettings):
+    """All settings. `source` names the file they came from."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        env_prefix="BMID_",
+        env_nested_delimiter="__",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    head: Head = Field(default_factory=Head)
+    database: Database = Database()
+    broker: Broker = Broker()
+    storage: Storage = Storage()
+    target: Target = Target()
+    boot: Boot = Boot()
+    network: Network = Network()
+    power: Power = Power()
+    images: Images = Images()
+    http: Http = Http()
+    engine: Engine = Engine()
+    chap: Chap = Chap()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before file."""
+        return env_settings, init_settings
+
+
+def load(path: Path) -> Settings:
+    """The settings of a file. Misconfigured, with file, line, key, what is wrong and the nearest known key."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise Misconfigured(f"{path}: {error.strerror}", todo="Name the settings file with --config.") from error
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{path}: no TOML: {error}") from error
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        lines = [f"{path}:{_line(text, one['loc'])}: {_explain(one)}" for one in error.errors(include_input=False)]
+        raise Misconfigured("\n".join(lines)) from error
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']}"
+    known = _known(error["loc"][:-1])
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+    return f"{where}: unknown key; {hint}"
+
+
+def _known(path: tuple[Any, ...]) -> list[str]:
+    model: Any = Settings
+    for part in path:
+        if isinstance(part, int):
+            model = Shard
+            continue
+        field = model.model_fields.get(str(part))
+        model = field.annotation if field else Settings
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            model = Shard
+    return list(model.model_fields)
+
+
+def _line(text: str, path: tuple[Any, ...]) -> int:
+    """The line where a key, or at least its table, stands; 1 if it can't be found."""
+    names = [str(part) for part in path if not isinstance(part, int)]
+    best, section = 1, ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[{1,2}\s*([A-Za-z0-9_.-]+)\s*\]{1,2}", line)
+        if header:
+            section = header.group(1)
+            if section == ".".join(names) or ".".join(names).startswith(f"{section}."):
+                best = number
+            continue
+        key = re.match(r"\s*([A-Za-z0-9_-]+)\s*=", line)
+        full = ".".join(part for part in (section, key.group(1) if key else "") if part)
+        if key and full == ".".join(names):
+            return number
+    return best
