@@ -36,11 +36,7 @@ def examine(settings: Settings) -> list[Finding]:
     database = make_database(settings)
     findings = [_try("database", lambda: _database(database))]
     broker = make_broker(settings)
-    findings.append(
-        _try(
-            "broker", lambda: check_broker(broker, declare_all) or f"{broker.host}:{broker.port}, vhost {broker.vhost}"
-        )
-    )
+    findings.append(_try("broker", lambda: _broker(broker)))
     try:
         ports = make_ports(settings)
     except BmiError as error:
