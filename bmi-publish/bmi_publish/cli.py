@@ -134,7 +134,7 @@ def send(ctx: click.Context, /, file: IO[bytes], **values: Any) -> None:
         key = key_of(values["idempotency_key"], "", 1)
         envelope = envelope_of_raw(content, settings.source, id=key, correlation=values["correlation"])
     except ValueError as error:
-        raise click.UsageError(f"{file.name}: {error}") from None
+        raise click.UsageError(f"the message: {error}") from None
     wish = Wish(bool(values["wait"]), values["timeout"])
     form = Form(values["output"], values["column"], single=True, noun="type")
     finish(ctx, dispatch(settings, {envelope.type: envelope}, wish, form))

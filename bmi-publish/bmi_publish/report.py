@@ -15,6 +15,9 @@ from bmid.errors import Problem
 
 __all__ = ["Form", "complain", "tell_results", "tell_tickets"]
 
+SAID = frozenset({"operation", "project", "command", "id"})  # in other columns, or in the user's own words
+SHORT = 31  # characters; what is longer is an id, a digest or a target's name
+
 
 @dataclass(frozen=True)
 class Form:
@@ -39,7 +42,7 @@ def tell_results(names: Sequence[str], results: Sequence[Result], form: Form) ->
         record = {**_identity(form.noun, name, result.ticket), "state": str(result.state)}
         record["operation"] = result.operation
         record["data"] = dict(result.event.data) if result.event else {}
-        record["detail"] = _detail(result)
+        record["detail"] = _detail(result, name)
         if result.problem:
             record["problem"] = result.problem.model_dump(mode="json")
         records.append(record)
@@ -67,11 +70,14 @@ def _identity(noun: str, name: str, ticket: Ticket) -> dict[str, Any]:
     return {noun: name, "message": ticket.id, "correlation": ticket.correlation}
 
 
-def _detail(result: Result) -> str:
+def _detail(result: Result, name: str) -> str:
     """The few values of the outcome that a person wants to see in a line."""
     if result.state is not State.DONE:
         return result.problem.detail if result.problem else ""
-    known = {"operation", "project", "command", *result.ticket.__dataclass_fields__}
     data = result.event.data if result.event else {}
-    shown = {key: value for key, value in data.items() if key not in known and isinstance(value, (str, int, bool))}
-    return " ".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in shown.items())
+    shown = {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in data.items()
+        if key not in SAID and isinstance(value, (str, int))
+    }
+    return " ".join(f"{key}={text}" for key, text in shown.items() if text != name and len(text) <= SHORT)

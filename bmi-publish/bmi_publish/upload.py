@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,26 +14,41 @@ __all__ = ["send_file"]
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
+LONGEST_PAUSE = 30.0
 # The answer comes when all bytes are on the server's disk, so reading may take long.
 TIMEOUT = httpx.Timeout(connect=10.0, write=60.0, read=600.0, pool=10.0)
 
 
+class _Later(Exception):
+    """The server asks for another attempt, `delay` seconds later."""
+
+    def __init__(self, delay: float, refusal: PublishError) -> None:
+        super().__init__(str(refusal))
+        self.delay = delay
+        self.refusal = refusal
+
+
 def send_file(address: str, token: str, file: Path, progress: Callable[[int, int], None]) -> None:
-    """PUT a file with a bearer token; from the start again if the line breaks, at most twice. `progress` gets bytes
-    done and in all. Raises UploadFailed."""
+    """PUT a file with a bearer token; from the start again if the line breaks or the server asks for it, at most
+    twice. `progress` gets bytes done and in all, also while nothing moves. Raises UploadFailed."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _put(address, token, file, progress)
         except httpx.TransportError as error:
-            if attempt == ATTEMPTS:
-                detail = f"{address}: {type(error).__name__} {error}".strip()
-                raise UploadFailed.of(
-                    "upload-failed", detail, "Check the way to this address, and send it again."
-                ) from None
+            detail = f"{address}: {type(error).__name__} {error}".strip()
+            later = _Later(1.0, UploadFailed.of("upload-failed", detail, "Check the way there, and send it again."))
+        except _Later as error:
+            later = error
         except OSError as error:
             raise UploadFailed.of("upload-failed", f"{file}: {error.strerror or error}") from None
         else:
             return
+        if attempt == ATTEMPTS:
+            raise later.refusal from None
+        end = time.monotonic() + later.delay
+        while time.monotonic() < end:
+            progress(0, file.stat().st_size)
+            time.sleep(0.5)
 
 
 def _put(address: str, token: str, file: Path, progress: Callable[[int, int], None]) -> None:
@@ -43,8 +59,15 @@ def _put(address: str, token: str, file: Path, progress: Callable[[int, int], No
         "Content-Type": "application/octet-stream",
     }
     answer = httpx.put(address, content=_chunks(file, total, progress), headers=headers, timeout=TIMEOUT)
-    if not answer.is_success:
-        raise _refused(address, answer)
+    if answer.is_success:
+        return
+    refusal = _refusal(address, answer)
+    if refusal.problem.slug == "upload-complete":
+        return  # an earlier attempt came through, and its answer was lost
+    if answer.status_code == 503 or refusal.problem.slug == "upload-in-progress":
+        wished = answer.headers.get("Retry-After", "")
+        raise _Later(min(float(wished) if wished.isdigit() else 5.0, LONGEST_PAUSE), refusal)
+    raise refusal
 
 
 def _chunks(file: Path, total: int, progress: Callable[[int, int], None]) -> Iterator[bytes]:
@@ -57,12 +80,13 @@ def _chunks(file: Path, total: int, progress: Callable[[int, int], None]) -> Ite
             progress(done, total)
 
 
-def _refused(address: str, answer: httpx.Response) -> PublishError:
+def _refusal(address: str, answer: httpx.Response) -> PublishError:
+    """What the server says, in the form of RFC 9457 if it keeps to that."""
     try:
         body = answer.json()
-        reason = str(body.get("detail") or body.get("title") or "") if isinstance(body, dict) else ""
     except ValueError:
-        reason = answer.text[:200]
-    return UploadFailed.of(
-        "upload-failed", f"{address} answered {answer.status_code}: {reason or answer.reason_phrase}"
-    )
+        body = None
+    said = body if isinstance(body, dict) else {}
+    slug = str(said.get("type", "")).rpartition(":")[2] or "upload-failed"
+    reason = str(said.get("detail") or said.get("title") or answer.reason_phrase)
+    return UploadFailed.of(slug, f"{address} answered {answer.status_code}: {reason}", str(said.get("todo", "")))

@@ -1,0 +1,328 @@
+"""bmi-publish as its user meets it: words in; data, errors and exit codes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from bmi_publish.cli import root
+from bmid.errors import Problem
+from bmid.messages.envelope import Envelope
+from lab.process import free_port
+from lab.rabbitmq import RabbitMQ
+from tests.support.fake_bmid import Event, FakeBmid, does_it, fails, rejects
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
+    with FakeBmid(rabbitmq) as fake:
+        yield fake
+
+
+@pytest.fixture
+def run(rabbitmq: RabbitMQ, tmp_path: Path) -> Run:
+    secret = tmp_path / "password"
+    secret.write_text(rabbitmq.password("alice") + "\n")
+    environment = {
+        "BMI_URL": f"amqp://127.0.0.1:{rabbitmq.port}/bmi",
+        "BMI_USER": "alice",
+        "BMI_PASSWORD_FILE": str(secret),
+        "BMI_PROJECT": "p1",
+        "XDG_CONFIG_HOME": str(tmp_path),
+    }
+
+    def invoke(*words: str, env: dict[str, str] | None = None, **options: Any) -> Result:
+        return CliRunner().invoke(root, words, env={**environment, **(env or {})}, **options)
+
+    return invoke
+
+
+MAP = ("node", "map", "n1", "--image", "debian-12", "--wait")
+
+
+def test_a_command_that_is_done_ends_with_0_and_its_data_on_standard_output(run: Run, bmid: FakeBmid) -> None:
+    result = run(*MAP, "-o", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert (shown["node"], shown["state"], shown["operation"]) == ("n1", "done", "op1")
+    assert shown["data"]["disk"] == "d1"
+    assert bmid.commands[0].data == {"project": "p1", "node": "n1", "image": "debian-12", "force": False}
+
+
+def test_every_format_shows_the_same(run: Run, bmid: FakeBmid) -> None:
+    assert yaml.safe_load(run(*MAP, "-o", "yaml").stdout)["state"] == "done"
+    assert run(*MAP, "-o", "value", "-c", "node", "-c", "data.disk").stdout == "n1\td1\n"
+    head, row = run(*MAP).stdout.splitlines()
+    assert head.split() == ["NODE", "STATE", "OPERATION", "DETAIL"]
+    assert row.split()[:2] == ["n1", "done"]
+
+
+def test_without_wait_it_ends_when_the_broker_has_the_command(run: Run, bmid: FakeBmid) -> None:
+    bmid.deaf = True
+    result = run("node", "map", "n1", "--image", "i", "--idempotency-key", "k1", "-o", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"node": "n1", "message": "k1", "correlation": "k1"}
+
+
+def test_a_failure_ends_with_1_and_says_what_was_undone_and_what_to_do(run: Run, bmid: FakeBmid) -> None:
+    bmid.answer = fails(undone=["clone-disk"], step="export-disk")
+    result = run(*MAP, "-o", "json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["state"] == "failed"
+    assert result.stderr.splitlines() == [
+        "n1: failed: Disk full: the pool is full",
+        "  failed step: export-disk",
+        "  undone: clone-disk",
+        "  next: Add a disk.",
+    ]
+
+
+def test_a_refusal_and_a_rejection_end_with_65_and_missing_rights_with_77(run: Run, bmid: FakeBmid) -> None:
+    for answer, code in ((fails(refused=True), 65), (rejects("unknown-field"), 65), (rejects("not-allowed"), 77)):
+        bmid.answer = answer
+        result = run(*MAP)
+        assert result.exit_code == code
+        assert "next: " in result.stderr
+
+
+def test_what_is_still_running_at_the_timeout_ends_with_75(run: Run, bmid: FakeBmid) -> None:
+    bmid.pace = 60
+    result = run(*MAP, "--timeout", "1s", "-o", "value", "-c", "state")
+    assert (result.exit_code, result.stdout) == (75, "running\n")
+
+
+def test_a_broker_that_is_not_there_ends_with_69(run: Run) -> None:
+    result = run(*MAP, "--timeout", "1s", env={"BMI_URL": f"amqp://127.0.0.1:{free_port()}/bmi"})
+    assert result.exit_code == 69
+    assert result.stdout == ""
+    assert "can't be reached" in result.stderr
+
+
+def test_a_wrong_password_ends_with_77_and_is_never_shown(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("hunter2-is-wrong")
+    result = run(*MAP, env={"BMI_PASSWORD_FILE": str(tmp_path / "wrong")})
+    assert result.exit_code == 77
+    assert "hunter2" not in result.output
+
+
+def test_a_range_is_a_command_for_each_name_and_ends_with_the_highest_code(run: Run, bmid: FakeBmid) -> None:
+    def answer(command: Envelope, operation: str) -> list[Event]:
+        return (fails(refused=True) if command.data["node"] == "n03" else does_it)(command, operation)
+
+    bmid.answer = answer
+    result = run("node", "map", "n[01-05]", "--image", "i", "--wait", "--idempotency-key", "k", "-o", "json")
+    assert result.exit_code == 65
+    rows = json.loads(result.stdout)
+    assert [(row["node"], row["state"]) for row in rows] == [
+        ("n01", "done"), ("n02", "done"), ("n03", "refused"), ("n04", "done"), ("n05", "done"),
+    ]  # fmt: skip
+    assert [row["message"] for row in rows] == [f"k:n0{number}" for number in range(1, 6)]
+    assert len({row["correlation"] for row in rows}) == 1
+    assert result.stderr.startswith("n03: refused: ")
+
+
+def test_nested_fields_lists_and_labels_become_options(run: Run, bmid: FakeBmid) -> None:
+    words = ("--mac", "52:54:00:00:00:01", "--mac", "52:54:00:00:00:02", "--label", "rack=r1", "--label", "row=7")
+    power = ("--power-driver", "redfish", "--power-address", "https://bmc1", "--power-credential", "bmc")
+    assert run("node", "register", "n1", *words, *power, "--wait").exit_code == 0
+    data = bmid.commands[0].data
+    assert data["macs"] == ["52:54:00:00:00:01", "52:54:00:00:00:02"]
+    assert data["labels"] == {"rack": "r1", "row": "7"}
+    assert data["power"] == {"driver": "redfish", "address": "https://bmc1", "credential": "bmc"}
+
+
+def test_waiting_for_the_boot_ends_with_how_it_went(run: Run, bmid: FakeBmid) -> None:
+    boot = {"project": "p1", "node": "n1", "disk": "d1", "attempt": 2, "stage": "firmware", "todo": "Look at it."}
+    bmid.answer = lambda command, operation: [*does_it(command, operation), ("bmi.node.boot-failed.v1", boot)]
+    result = run("node", "map", "n1", "--image", "i", "--booted")
+    assert result.exit_code == 1
+    assert "firmware" in result.stderr
+    assert "next: Look at it." in result.stderr
+
+
+def test_wrong_words_end_with_2_and_nothing_is_sent(run: Run, bmid: FakeBmid) -> None:
+    for words in (
+        ("node", "map", "N1!", "--image", "i"),
+        ("node", "map", "n1"),
+        ("node", "map", "n[1-", "--image", "i"),
+        ("node", "map", "n1", "--image", "i", "--timeout", "soon"),
+        ("node", "fly", "n1"),
+        ("--url", "amqp://alice:hunter2@localhost/bmi", "node", "list"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 2, words
+        assert "hunter2" not in result.output
+    assert run("node", "map", "n1", "--image", "i", env={"BMI_PROJECT": ""}).exit_code == 2
+    assert bmid.commands == []
+
+
+def test_queries_are_shown_as_a_list_or_one_by_one(run: Run, bmid: FakeBmid) -> None:
+    image = {"image": "debian-12", "size": 3 << 30, "firmware": ["bios", "uefi"], "sha256": "0" * 64}
+    bmid.results["bmi.image.list.v1"] = {"images": [image, {**image, "image": "tiny", "size": 1000}]}
+    bmid.results["bmi.image.show.v1"] = {"image": image}
+    assert run("image", "list").stdout.splitlines() == [
+        "IMAGE      SIZE     FIRMWARE",
+        "debian-12  3.0 GiB  bios,uefi",
+        "tiny       1000 B   bios,uefi",
+    ]
+    assert (
+        run("image", "list", "-o", "value", "-c", "image", "-c", "size").stdout == "debian-12\t3221225472\ntiny\t1000\n"
+    )
+    assert json.loads(run("image", "show", "debian-12", "-o", "json").stdout) == image
+    assert "FIRMWARE  bios,uefi" in run("image", "show", "debian-12").stdout
+    assert bmid.asked[0].data == {"project": "p1"}
+
+
+def test_a_query_with_a_problem_ends_with_1_and_one_without_an_answer_with_69(run: Run, bmid: FakeBmid) -> None:
+    bmid.problems["bmi.node.show.v1"] = Problem.of("node-unknown", "there is no node n9", todo="List them.")
+    result = run("node", "show", "n9")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no node n9" in result.stderr
+    bmid.deaf = True
+    assert run("node", "list", "--timeout", "1").exit_code == 69
+
+
+def test_a_raw_message_is_sent_as_it_is_and_waited_for(run: Run, bmid: FakeBmid) -> None:
+    odd = {"specversion": "1.0", "id": "m1", "source": "/odd", "type": "bmi.node.map.v1", "data": {"nonsense": [1]}}
+    bmid.answer = rejects("unknown-field")
+    assert run("send", "-", "--wait", input=json.dumps(odd)).exit_code == 65
+    assert (bmid.commands[0].id, bmid.commands[0].source, bmid.commands[0].data) == ("m1", "/odd", {"nonsense": [1]})
+    bmid.answer = lambda command, operation: [
+        ("bmi.operation.accepted.v1", {"operation": operation}),
+        ("bmi.thing.done.v1", {"operation": operation, "thing": "t"}),
+    ]
+    result = run("send", "-", "--wait", "-o", "value", "-c", "data.thing", input='{"type": "bmi.thing.do.v1"}')
+    assert (result.exit_code, result.stdout) == (0, "t\n")
+    assert run("send", "-", input="[1]").exit_code == 2
+
+
+class Server:
+    """Takes one upload, as bmid would; `status` other than 201 refuses it."""
+
+    def __init__(self, status: int = 201) -> None:
+        self.bodies: list[bytes] = []
+        self.authorizations: list[str | None] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                outer.authorizations.append(self.headers["Authorization"])
+                outer.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+                body = b"" if status == 201 else b'{"title": "Gone", "detail": "nothing is awaited here"}'
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_address[1]}/v1/uploads/op1"
+        threading.Thread(target=self.http.serve_forever).start()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(status: int = 201) -> Server:
+        servers.append(Server(status))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.http.shutdown()
+        server.http.server_close()
+
+
+def accepts_upload(bmid: FakeBmid, server: Server) -> None:
+    bmid.answer = lambda command, operation: [
+        ("bmi.operation.accepted.v1", {"operation": operation, "project": "p1", "upload": server.address})
+    ]
+
+
+def test_an_upload_is_command_transfer_and_waiting_in_one(
+    run: Run, bmid: FakeBmid, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve()
+    accepts_upload(bmid, server)
+    content = os.urandom((3 << 20) + 17)
+    (tmp_path / "disk.raw").write_bytes(content)
+
+    def finish() -> None:
+        end = time.monotonic() + 20
+        while not server.bodies and time.monotonic() < end:
+            time.sleep(0.02)
+        data = {"operation": "op1", "project": "p1", "image": "debian-12"}
+        bmid.emit("bmi.image.imported.v1", bmid.commands[0], data)
+
+    threading.Thread(target=finish).start()
+    result = run("image", "upload", str(tmp_path / "disk.raw"), "--name", "debian-12", "--wait", "-o", "json")
+    assert (result.exit_code, json.loads(result.stdout)["state"]) == (0, "done")
+    assert server.bodies == [content]
+    [authorization] = server.authorizations
+    token = str(authorization).removeprefix("Bearer ")
+    assert bmid.commands[0].data["source"] == {"upload": hashlib.sha256(token.encode()).hexdigest()}
+    assert token not in json.dumps(bmid.commands[0].data)
+    assert token not in result.output
+
+
+def test_an_upload_without_wait_ends_when_the_bytes_are_there(
+    run: Run, bmid: FakeBmid, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve()
+    accepts_upload(bmid, server)
+    (tmp_path / "disk.raw").write_bytes(b"x" * 1000)
+    result = run("image", "upload", str(tmp_path / "disk.raw"), "--name", "i")
+    assert (result.exit_code, server.bodies) == (0, [b"x" * 1000])
+
+
+def test_an_upload_that_is_turned_away_says_why_the_operation_ended(
+    run: Run, bmid: FakeBmid, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve(410)
+    upload = {"operation": "op1", "project": "p1", "upload": server.address}
+    refusal = fails(refused=True, detail="there is an image i already")
+    bmid.answer = lambda command, operation: [
+        ("bmi.operation.accepted.v1", upload),
+        refusal(command, operation)[1],
+    ]
+    bmid.pace = 0.3
+    (tmp_path / "disk.raw").write_bytes(b"x")
+    result = run("image", "upload", str(tmp_path / "disk.raw"), "--name", "i", "--wait")
+    assert result.exit_code == 65
+    assert "there is an image i already" in result.stderr
+
+
+def test_the_installed_command_answers_at_once() -> None:
+    command = [str(Path(sys.executable).with_name("bmi-publish")), "--help"]
+    times = []
+    for _ in range(5):
+        started = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        times.append(time.monotonic() - started)
+    assert "Exit codes: 0 done" in done.stdout
+    assert min(times) < 0.5, times
+
+
+def test_no_password_is_among_the_options() -> None:
+    for words in ((), ("send",), ("node", "map"), ("image", "upload")):
+        shown = CliRunner().invoke(root, [*words, "--help"]).stdout
+        assert "--password" not in shown
+        assert "--token" not in shown
