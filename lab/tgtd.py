@@ -54,7 +54,6 @@ class Tgtd:
             return
         if self.socket.parent != self.folder.absolute():
             short_folder(self.folder)
-        self.socket.unlink(missing_ok=True)  # a killed tgtd leaves it, and it would look ready
         self.process.start()
         self.process.wait_for(self._answers, 10, f"its management socket {self.socket}")
         if self.portal not in self.tgtadm("--op", "show", "--mode", "portal"):
@@ -85,9 +84,7 @@ class Tgtd:
         """Run tgtadm on it and return its output; for looking at it from outside. Raises LabError."""
         command = ["tgtadm", "--lld", "iscsi", "-C", str(self.control_port), *arguments]
         environment = {**os.environ, **self.environment}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=20, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
         if done.returncode:
             raise LabError(f"tgtadm: {done.stderr.strip() or done.stdout.strip()}\n{self.process.tail()}")
         return done.stdout
