@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+import structlog.tracebacks
 
 __all__ = ["configure"]
 
@@ -31,7 +32,9 @@ def configure(level: str, style: str) -> None:
         _hide,
     ]
     if style == "json":
-        rendering: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Local variables may hold secrets: a traceback names places only.
+        places = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=12)
+        rendering: list[Any] = [structlog.processors.ExceptionRenderer(places), structlog.processors.JSONRenderer()]
     else:
         rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(

@@ -71,7 +71,7 @@ class Rbd(Section):
         Path("/etc/bmid/tgt-ceph.conf"),
         description="a ceph.conf of tgtd's own, without operation timeouts and with rbd_cache = false",
     )
-    timeout: float = Field(30.0, gt=0, description="seconds after which a call to Ceph is given up")
+    timeout: int = Field(30, gt=0, description="seconds after which a call to Ceph is given up; whole ones, says Ceph")
 
 
 class Directory(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -77,26 +77,26 @@ class Database:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
                 raw.execute(f"PRAGMA {pragma}")
 
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            reads = connection.get_execution_options().get("reads")
+            connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
         return engine
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """A transaction that may write; committed at the end, rolled back by any exception."""
-        if self.sqlite:
-            with self._write_lock, self._translated(), self.engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                with connection.begin():
-                    yield Tx(connection, self.clock.now(connection))
-        else:
-            with self._translated(), self.engine.begin() as connection:
-                yield Tx(connection, self.clock.now(connection))
+        with self._line(), self._translated(), self.engine.begin() as connection:
+            yield Tx(connection, self.clock.now(connection))
+
+    def _line(self) -> AbstractContextManager[object]:
+        return self._write_lock if self.sqlite else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A transaction that only reads, all of it as of one moment on SQLite."""
-        with self._translated(), self.engine.connect() as connection:
-            if self.sqlite:
-                connection.exec_driver_sql("BEGIN")
+        with self._translated(), self.engine.connect().execution_options(reads=True) as connection:
             yield Tx(connection, self.clock.now(connection))
 
     @contextmanager
@@ -119,7 +119,7 @@ class Database:
 
     def revision(self) -> str | None:
         """The schema's revision; None where there is no schema yet."""
-        with self._translated(), self.engine.connect() as connection:
+        with self._translated(), self.engine.connect().execution_options(reads=True) as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
     def migrate(self) -> None:

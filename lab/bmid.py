@@ -1,0 +1,153 @@
+"""A private bmid: its settings file, its secrets, its process. The parts it works with come from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.place import write_private
+from lab.process import Process, free_port
+
+__all__ = ["Bmid", "Parts", "Shard"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tgtd that bmid uses."""
+
+    name: str
+    socket: Path
+    portal: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What bmid is given. `database` is an SQLAlchemy URL; None: SQLite in its own folder."""
+
+    broker_url: str
+    shards: tuple[Shard, ...]
+    tftp: Path
+    hosts: Path
+    dnsmasq_pid: Path | None
+    interface: str = "lo"
+    subnet: str = "127.0.0.0/8"
+    first: str = "127.1.0.10"
+    last: str = "127.1.7.250"
+    ceph_conf: Path | None = None
+    tgt_conf: Path | None = None
+    database: str | None = None
+    storage_folder: Path | None = None
+    credentials: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+class Bmid:
+    """The daemon, with everything it writes below `folder`. `parts.settings` is laid over what the lab sets."""
+
+    def __init__(self, folder: Path, parts: Parts | None = None, name: str = "head-a") -> None:
+        self.folder = folder.absolute()
+        self.config = self.folder / "bmid.toml"
+        self.staging = self.folder / "staging"
+        self.imports = self.folder / "imports"
+        self._parts = parts
+        self._name = name
+        python = Path(sys.executable).parent
+        self.process = Process("bmid", self.folder, [python / "bmid", "--config", self.config, "run"])
+
+    def start(self, seconds: float = 20) -> None:
+        """Write the settings, bring the schema up to date, start, and wait until it works."""
+        self.configure()
+        self.run("migrate")
+        self.process.start()
+        self.process.wait_for(lambda: "head.began" in self.process.log.read_text(), seconds, "working")
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the end."""
+        self.process.stop(grace=35)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    def run(self, *arguments: str) -> str:
+        """The output of one `bmid ...` command."""
+        command = [Path(sys.executable).parent / "bmid", "--config", self.config, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def configure(self) -> None:
+        """Write bmid.toml and the secrets beside it."""
+        parts = self._parts
+        if parts is None:
+            return
+        for folder in (self.folder, self.imports, self.folder / "credentials"):
+            folder.mkdir(parents=True, exist_ok=True)
+        key = self.folder / "site.key"
+        if not key.exists():
+            write_private(key, secrets.token_hex(32))
+        for name, text in parts.credentials.items():
+            write_private(self.folder / "credentials" / name, text)
+        user, _, password = parts.broker_url.partition("://")[2].partition("@")[0].partition(":")
+        write_private(self.folder / "broker.password", password)
+        tables = self._tables(parts, parts.broker_url.replace(f"{user}:{password}@", f"{user}@"))
+        for table, values in parts.settings.items():
+            tables.setdefault(table, {}).update(values)
+        text = "".join(_table(name, values) for name, values in tables.items())
+        text += "".join(_shard(shard) for shard in parts.shards)
+        self.config.write_text(text)
+
+    def _tables(self, parts: Parts, broker: str) -> dict[str, dict[str, object]]:
+        folder = self.folder
+        port = folder / "http.port"
+        if not port.exists():
+            port.write_text(str(free_port()))
+        tables: dict[str, dict[str, object]] = {
+            "head": {"name": self._name, "state_folder": folder / "state"},
+            "database": {"url": parts.database or f"sqlite:///{folder}/bmid.db"},
+            "broker": {"url": broker, "password_file": folder / "broker.password"},
+            "storage": {"driver": "rbd" if parts.ceph_conf else "directory"},
+            "storage.directory": {"folder": parts.storage_folder or folder / "storage"},
+            "boot": {"tftp_root": parts.tftp, "hosts_dir": parts.hosts},
+            "network": {
+                "subnet": parts.subnet,
+                "first": parts.first,
+                "last": parts.last,
+                "interface": parts.interface,
+            },
+            "power": {"credentials": folder / "credentials", "verify": False},
+            "images": {"import_folder": self.imports, "staging_folder": self.staging},
+            "http": {"port": int(port.read_text())},
+            "chap": {"site_key_file": folder / "site.key"},
+            "log": {"level": os.environ.get("BMI_LAB_LOG", "info")},
+            "target": {},
+        }
+        if parts.dnsmasq_pid:
+            tables["boot"]["dnsmasq_pid"] = parts.dnsmasq_pid
+        if parts.ceph_conf:
+            conf = {"conf": parts.ceph_conf, "tgt_conf": parts.tgt_conf, "user": "bmi", "pool": "bmi"}
+            tables["storage.rbd"] = conf
+        return tables
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(one) for one in value)}]"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _table(name: str, values: dict[str, object]) -> str:
+    lines = "".join(f"{key} = {_value(value)}\n" for key, value in values.items() if value is not None)
+    return f"[{name}]\n{lines}\n"
+
+
+def _shard(shard: Shard) -> str:
+    address, _, port = shard.portal.rpartition(":")
+    values = {"name": shard.name, "socket": shard.socket, "portal_address": address, "portal_port": int(port)}
+    return "[[target.shards]]\n" + _table("x", values).partition("\n")[2]
