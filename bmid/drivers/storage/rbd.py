@@ -84,6 +84,7 @@ class RbdStorage(Storage):
                     raise PermanentError("image-sealed", f"image {image} is golden already") from None
                 self._drop(ceph, name)
                 self._create(ceph, name, size)
+        # A full pool would hold qemu-img for ever.
         options = {"conf": str(self._conf), "id": self._user, "rados_osd_op_timeout": str(self._timeout)}
         return f"rbd:{self._pool}/{name}" + "".join(f":{key}={_escaped(value)}" for key, value in options.items())
 
@@ -96,7 +97,7 @@ class RbdStorage(Storage):
         name = _image(image)
         with self._ceph.session() as ceph:
             self._describe(ceph, name, _IMAGE_KEY, metadata)
-            # The writer is another process, so this one has nothing to flush; its snapshot waits for the writer's lock.
+            # The writer was another process and has gone: there is nothing to flush here.
             with rbd.Image(ceph.pool, name) as handle, suppress(rbd.ImageExists):
                 handle.create_snap(_GOLDEN)
 

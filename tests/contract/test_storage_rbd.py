@@ -1,0 +1,258 @@
+"""What only storage on Ceph promises: it is cut off and comes back, heals what was half made, and fences real tgtd."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import rados
+import rbd
+
+from bmid.drivers.base import ImageFile, JobState
+from bmid.drivers.imaging.qemu import QemuImaging
+from bmid.drivers.storage.rbd import RbdStorage
+from bmid.errors import TransientError
+from lab.ceph import Ceph
+from lab.process import free_port, wait_for
+from lab.tgtd import Tgtd
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def storage(ceph: Ceph) -> Iterator[RbdStorage]:
+    made = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool(ceph: Ceph) -> Iterator[rados.Ioctx]:
+    """The pool, over a connection that has nothing to do with the driver's."""
+    options = {"rbd_default_clone_format": "2"}
+    cluster = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user, conf=options)
+    with cluster, cluster.open_ioctx(ceph.pool) as ioctx:
+        yield ioctx
+
+
+@pytest.fixture
+def image(storage: RbdStorage, pool: rados.Ioctx) -> str:
+    name = uuid4().hex
+    storage.create_image(name, 8 * MIB)
+    with rbd.Image(pool, f"image-{name}") as handle:
+        handle.write(b"golden", 0)
+    storage.seal_image(name, {"image": name})
+    return name
+
+
+def command(ceph: Ceph, prefix: str, **words: object) -> None:
+    with ceph.admin() as administrator:
+        administrator.command(prefix, **words)
+
+
+def first_bytes(pool: rados.Ioctx, disk: str) -> bytes:
+    with rbd.Image(pool, f"disk-{disk}", read_only=True) as handle:
+        return bytes(handle.read(0, 6))
+
+
+def seconds(action: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    action()
+    return time.monotonic() - begin
+
+
+def test_librbd_reads_the_metadata_that_we_wrote(storage: RbdStorage, pool: rados.Ioctx, image: str) -> None:
+    disk = uuid4().hex
+    value = {"project": "größer", "node": None, "macs": ["52:54:00:00:00:01"], "pad": "x" * 5000}
+    storage.clone(image, disk, value)
+    with rbd.Image(pool, f"disk-{disk}", read_only=True) as handle:
+        assert json.loads(handle.metadata_get("bmi")) == value
+        assert handle.get_parent_image_spec()["image_name"] == f"image-{image}"
+        assert handle.features() & ~rbd.RBD_FEATURE_OPERATIONS == 1 | 4 | 8 | 16 | 32
+    assert first_bytes(pool, disk) == b"golden"
+
+
+def test_looking_after_a_disk_leaves_no_watcher(storage: RbdStorage, pool: rados.Ioctx, image: str) -> None:
+    disk = uuid4().hex
+    storage.clone(image, disk, {})
+    storage.describe(disk, {"a": 1})
+    storage.fence(disk, ())
+    with rbd.Image(pool, f"disk-{disk}", read_only=True) as handle:
+        assert list(handle.watchers_list()) == []
+
+
+def leave_unattached(pool: rados.Ioctx, name: str, _image: str) -> None:
+    """As after kill -9 before the parent was attached: an image of the right size, full of zeros."""
+    rbd.RBD().create(pool, name, 8 * MIB, old_format=False)
+
+
+def leave_headless(pool: rados.Ioctx, name: str, image: str) -> None:
+    """As after kill -9 before the header was written."""
+    rbd.RBD().clone(pool, f"image-{image}", "golden", pool, name)
+    with rbd.Image(pool, name) as handle:
+        identity = handle.id()
+    pool.remove_object(f"rbd_header.{identity}")
+
+
+def leave_name(pool: rados.Ioctx, name: str, _image: str) -> None:
+    """As after kill -9 right at the beginning."""
+    identity = os.urandom(6).hex().encode()
+    pool.write_full(f"rbd_id.{name}", struct.pack("<I", len(identity)) + identity)
+
+
+@pytest.mark.parametrize("leave", [leave_unattached, leave_headless, leave_name])
+def test_what_a_killed_maker_left_is_made_anew_or_removed(
+    storage: RbdStorage, pool: rados.Ioctx, image: str, leave: Callable[[rados.Ioctx, str, str], None]
+) -> None:
+    disk, other = uuid4().hex, uuid4().hex
+    leave(pool, f"disk-{disk}", image)
+    storage.clone(image, disk, {"generation": 1})
+    assert first_bytes(pool, disk) == b"golden"
+    leave(pool, f"disk-{other}", image)
+    storage.discard(other, {})
+    assert f"disk-{other}" not in rbd.RBD().list(pool)
+    with pytest.raises(rados.ObjectNotFound):
+        pool.stat(f"rbd_id.disk-{other}")
+
+
+def test_a_head_that_was_fenced_says_so_and_comes_back(ceph: Ceph, storage: RbdStorage, image: str) -> None:
+    with storage._ceph.session() as session:
+        address = session.cluster.get_addrs()
+    address = address.rpartition("v1:")[2].split(",")[0].removeprefix("v2:").rstrip("]")
+    command(ceph, "osd blocklist", blocklistop="add", addr=address, expire=3600.0)
+
+    def use(_: int) -> str:
+        try:
+            storage.clone(image, uuid4().hex, {})
+        except TransientError as error:
+            return error.problem.slug
+        return "done"
+
+    with ThreadPoolExecutor(8) as threads:
+        seen = set(threads.map(use, range(16)))
+    assert "storage-fenced" in seen, seen
+    assert seen <= {"storage-fenced", "done"}
+    assert use(0) == "done"
+
+
+def test_a_frozen_osd_costs_a_timeout_and_no_more(ceph: Ceph, storage: RbdStorage, image: str) -> None:
+    ceph.freeze("osd.0")
+    try:
+        with pytest.raises(TransientError) as caught:
+            storage.sealed(image)
+    finally:
+        ceph.thaw("osd.0")
+    assert caught.value.problem.slug == "storage-timeout"
+    assert storage.sealed(image)
+
+
+RATIOS = {"nearfull": 0.85, "backfillfull": 0.9, "full": 0.95}
+
+
+@contextmanager
+def full(ceph: Ceph) -> Iterator[None]:
+    """The OSD holds itself for full, as it does when its disk is: here, because its limits are lowered to nothing."""
+    with ceph.admin() as administrator:
+
+        def pool_is_full() -> bool:
+            pools = administrator.command("osd dump")["pools"]
+            return any("full" in pool["flags_names"].split(",") for pool in pools)
+
+        try:
+            for name in RATIOS:
+                administrator.command(f"osd set-{name}-ratio", ratio=1e-9)
+            wait_for(pool_is_full, 20, "a full pool")
+            yield
+        finally:
+            for name in reversed(RATIOS):
+                administrator.command(f"osd set-{name}-ratio", ratio=RATIOS[name])
+            wait_for(lambda: not pool_is_full(), 20, "room in the pool")
+
+
+def test_a_full_cluster_is_told_at_once_and_can_be_emptied(
+    ceph: Ceph, storage: RbdStorage, image: str, tmp_path: Path
+) -> None:
+    disk = uuid4().hex
+    storage.clone(image, disk, {})
+    file = tmp_path / "disk"
+    file.write_bytes(os.urandom(MIB))
+    destination = storage.create_image(uuid4().hex, MIB)
+    imaging = QemuImaging()
+    with full(ceph):
+        with pytest.raises(TransientError) as caught:
+            storage.clone(image, uuid4().hex, {})
+        assert caught.value.problem.slug == "pool-full"
+        storage.discard(disk, {"state": "removed"})
+        assert storage.purge(1000) > 0
+        imaging.convert("job", file, ImageFile("raw", None, MIB, MIB, ""), destination)
+        while (job := imaging.poll("job")) and job.state is JobState.RUNNING:
+            time.sleep(0.05)
+        assert job is not None
+        assert job.problem is not None
+        assert job.problem[0] in ("storage-timeout", "pool-full")
+        assert job.problem[2], "a retry may help"
+
+
+def test_an_absent_cluster_keeps_nobody_waiting_for_long(tmp_path: Path) -> None:
+    conf = tmp_path / "ceph.conf"
+    conf.write_text(f"[global]\nfsid = {uuid4()}\nmon_host = 127.0.0.1:{free_port()}\nauth_client_required = none\n")
+    storage = RbdStorage(conf, "bmi", "bmi", conf, timeout=1)
+
+    def use(_: int) -> str:
+        with pytest.raises(TransientError) as caught:
+            storage.check()
+        return str(caught.value.problem.slug)
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = seconds(lambda: list(threads.map(use, range(8))))
+    assert taken < 6
+
+
+def test_a_missing_pool_or_user_is_told(ceph: Ceph, tmp_path: Path) -> None:
+    for storage in (
+        RbdStorage(ceph.conf, ceph.user, "no-such-pool", ceph.tgt_conf, timeout=2),
+        RbdStorage(ceph.conf, "nobody", ceph.pool, ceph.tgt_conf, timeout=2),
+        RbdStorage(tmp_path / "none.conf", ceph.user, ceph.pool, ceph.tgt_conf, timeout=2),
+    ):
+        with pytest.raises(TransientError) as caught:
+            storage.check()
+        assert caught.value.problem.slug in ("storage-down", "storage-denied")
+        assert caught.value.problem.todo
+
+
+def export(tgtd: Tgtd, storage: RbdStorage, number: int, disk: str) -> None:
+    backing = storage.backing(disk)
+    target = ("--tid", str(number))
+    tgtd.tgtadm("--mode", "target", "--op", "new", *target, "-T", f"iqn.2026-01.test:{disk}")
+    lun = ("--mode", "logicalunit", "--op", "new", *target, "--lun", "1")
+    tgtd.tgtadm(*lun, "--bstype", backing.bstype, "--backing-store", backing.path, "--bsopts", backing.bsopts)
+
+
+def test_the_address_of_a_real_target_is_its_owner(storage: RbdStorage, image: str, tgtd: Tgtd) -> None:
+    disks = [uuid4().hex, uuid4().hex]
+    for number, disk in enumerate(disks, 1):
+        storage.clone(image, disk, {})
+        export(tgtd, storage, number, disk)
+    owners = [storage.owner(disk) for disk in disks]
+    assert None not in owners
+    assert owners[0] != owners[1]
+
+
+def test_after_the_fence_a_dead_target_delays_nothing(storage: RbdStorage, image: str, tgtd: Tgtd) -> None:
+    disk = uuid4().hex
+    storage.clone(image, disk, {})
+    export(tgtd, storage, 1, disk)
+    owner = storage.owner(disk)
+    assert owner is not None
+    tgtd.kill()
+    assert seconds(lambda: storage.fence(disk, (owner,))) < 2
+    assert seconds(lambda: storage.discard(disk, {})) < 2
+    assert all(entry.id != disk or entry.kind == "trash" for entry in storage.inventory())
