@@ -22,7 +22,7 @@ from bmid.errors import BmiError, PermanentError, TransientError
 from bmid.model.entity import PowerAddress
 from lab.bmc import Service
 from lab.node import BootDevice
-from lab.process import Process, free_port
+from lab.process import LabError, Process, free_port
 from lab.redfish import Server
 
 PASSWORD = "correct-horse"
@@ -45,8 +45,9 @@ class FakeNode:
         self.alive = False
 
     def reset(self) -> None:
+        if not self.alive:
+            raise LabError("a machine that is off can't be restarted")
         self.starts += 1
-        self.alive = True
 
     def press_button(self) -> None:
         self.alive = False
