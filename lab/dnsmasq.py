@@ -12,11 +12,12 @@ What a node needs from whoever points it to its disk (the boot driver of bmid, o
 - Loaders: symbolic links "../undionly.kpxe", since a node with a folder of its own cannot see the files of the root.
   Both links may always be there, whatever the firmware is.
 - boot.ipxe is replaced by rename only: overwritten in place, it is served cut to its old length.
-- Order: folder with its files first, host entry last. On the way out: host entry, SIGHUP, then the folder; until
-  the SIGHUP the node still gets its address, and from then on no answer.
+- Order: folder with its files first, host entry last. On the way out: host entry, SIGHUP, release, then the folder;
+  until the SIGHUP the node still gets its address, and from then on no answer.
 - A new host entry is seen by itself. Write it to a name that begins with a dot, then rename: dnsmasq reads files the
   moment they are closed and skips dotted names. A changed one is read *beside* the old: SIGHUP then too.
-- An entry with an address that another entry has already is dropped by dnsmasq with a line in its log only.
+- The lease of a removed entry keeps its address from the next node for two minutes, unless it is released: one
+  DHCPRELEASE (RFC 2131) by plain UDP from the head to its own address, port 67, for each MAC, after the SIGHUP.
 
 Which script a node gets, and what is in it, does not belong here.
 """

@@ -13,12 +13,15 @@ import fcntl
 import json
 import shutil
 import socket
-from collections.abc import Iterator
+import struct
+import termios
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lab.monitor import Monitor
 from lab.place import short_folder, socket_path
 from lab.process import LabError, Process, wait_for
 
@@ -117,31 +120,51 @@ class VirtualNode:
     def press_button(self) -> None:
         """Ask its operating system to shut down (ACPI); what it makes of that is its own affair."""
         if self.alive:
-            self._command("system_powerdown")
+            Monitor(self._monitor).command("system_powerdown")
+
+    def boot_order(self) -> list[BootDevice]:
+        """What it will boot from when it is reset, first one first; asks the running machine."""
+        index: dict[BootDevice, int] = {
+            device: Monitor(self._monitor).command("qom-get", path=f"/machine/peripheral/{part}", property="bootindex")
+            for device, part in self._devices().items()
+        }
+        return sorted(index, key=lambda device: index[device])
 
     def console_text(self) -> str:
         """All that its serial console printed since it was last powered on."""
         return self.console.read_text(errors="replace") if self.console.exists() else ""
 
     def wait_for_console(self, text: str, seconds: float) -> str:
-        """Wait until the console shows `text`; its first whole line with it. Raises LabError with the last lines."""
+        """Wait until the console shows a whole line with `text`; that line. Raises LabError with the last lines."""
 
-        def line() -> str:
-            lines = self.console_text().replace("\r", "\n").splitlines(keepends=True)
-            return next((each.strip() for each in lines if text in each and each.endswith("\n")), "")
+        def lines() -> list[str]:
+            shown = self.console_text().replace("\r", "\n").splitlines(keepends=True)
+            return [line.strip() for line in shown if text in line and line.endswith("\n")]
 
-        try:
-            wait_for(lambda: line() != "", seconds, f"node {self.name}: {text!r} on its console")
-        except LabError as error:
-            last = "\n".join(self.console_text().splitlines()[-25:])
-            raise LabError(f"{error}\n{last}") from None
-        return line()
+        self._wait_for_text(lambda: lines() != [], seconds, text)
+        return lines()[0]
+
+    def log_in(self, seconds: float = 30) -> None:
+        """Wait for the console's login, and log in as root without password. Raises LabError."""
+        # What is typed before getty asks is thrown away.
+        self._wait_for_text(lambda: " login: " in self.console_text(), seconds, "login:")
+        self.type("root\n")
+        self._wait_for_text(lambda: "# " in self.console_text().rpartition(" login: ")[2], seconds, "a shell")
 
     def type(self, text: str) -> None:
         """Type `text` on its serial console."""
         with socket.socket(socket.AF_UNIX) as console:
             console.connect(str(self.console_socket))
             console.sendall(text.encode())
+            # What the machine hasn't read when the connection closes is lost, and its UART takes 16 bytes at a time.
+            wait_for(lambda: _unread(console) == 0, 20, f"node {self.name}: reading what is typed")
+
+    def _wait_for_text(self, shown: Callable[[], bool], seconds: float, text: str) -> None:
+        try:
+            wait_for(shown, seconds, f"node {self.name}: {text!r} on its console")
+        except LabError as error:
+            last = "\n".join(self.console_text().splitlines()[-25:])
+            raise LabError(f"{error}\n{last}") from None
 
     def _usual(self) -> BootDevice:
         return "disk" if self.machine.disk else "pxe"
@@ -185,29 +208,17 @@ class VirtualNode:
     def _uuid(self) -> str:
         return f"00000000-0000-4000-8000-{self.machine.mac.replace(':', '')}"
 
-    def _order(self, first: BootDevice) -> None:
-        """Tell the running machine what to boot from when it is reset."""
-        order = {"nic0": 1 if first == "pxe" else 4, "local0": 3}
-        if self.machine.disk is None:
-            return
-        for device, index in order.items():
-            self._command("qom-set", path=f"/machine/peripheral/{device}", property="bootindex", value=index)
+    def _devices(self) -> dict[BootDevice, str]:
+        """QEMU's name for each device that it can boot from."""
+        return {"pxe": "nic0", "disk": "local0"} if self.machine.disk else {"pxe": "nic0"}
 
-    def _command(self, name: str, **arguments: Any) -> None:
-        """One command to QEMU's monitor. Raises LabError when QEMU refuses it."""
-        with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.settimeout(10)
-            monitor.connect(str(self._monitor))
-            with monitor.makefile("rw") as stream:
-                stream.readline()
-                for execute in ({"execute": "qmp_capabilities"}, {"execute": name, "arguments": arguments}):
-                    stream.write(json.dumps(execute) + "\n")
-                    stream.flush()
-                    answer = json.loads(stream.readline())
-                    while "event" in answer:
-                        answer = json.loads(stream.readline())
-                    if "error" in answer:
-                        raise LabError(f"node {self.name}: {name}: {answer['error']['desc']}")
+    def _order(self, first: BootDevice) -> None:
+        """Tell the running machine what to boot from when it is reset. No index may be in use twice on the way."""
+        if self.machine.disk:
+            for device, index in (("nic0", 1 if first == "pxe" else 4), ("local0", 3)):
+                Monitor(self._monitor).command(
+                    "qom-set", path=f"/machine/peripheral/{device}", property="bootindex", value=index
+                )
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -215,6 +226,11 @@ class VirtualNode:
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _unread(sender: socket.socket) -> int:
+    """Bytes sent that the other end has not read yet."""
+    return int(struct.unpack("i", fcntl.ioctl(sender, termios.TIOCOUTQ, bytes(4)))[0])
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

@@ -52,14 +52,14 @@ class Site:
     def find(self, name: str) -> Node | None:
         return self.nodes.get(name)
 
-    def root(self, password: str = "secret") -> sushy.Sushy:
-        auth = sushy.auth.BasicAuth("lab", password)
+    def root(self, user: str = "lab") -> sushy.Sushy:
+        auth = sushy.auth.BasicAuth(user, "secret")
         return sushy.Sushy(f"{self.url}/redfish/v1/", auth=auth, verify=False, server_side_retries=0)
 
     def system(self, name: str) -> sushy.resources.system.system.System:
         return self.root().get_system(f"/redfish/v1/Systems/{name}")
 
-    def faults(self, name: str, **faults: object) -> None:
+    def faults(self, name: str, **faults: float) -> None:
         requests.post(f"{self.url}/lab/faults/{name}", json=faults, timeout=5).raise_for_status()
 
 
@@ -68,7 +68,7 @@ def site() -> Iterator[Site]:
     site = Site()
     server = Server(0, Service(site.names, site.find, "lab:secret"))
     site.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield site
     server.shutdown()
@@ -125,9 +125,9 @@ def test_sessions_work_as_well_as_basic_authentication(site: Site) -> None:
     auth.close()
 
 
-def test_a_wrong_password_is_refused(site: Site) -> None:
+def test_a_stranger_is_refused(site: Site) -> None:
     with pytest.raises(sushy.exceptions.AccessError):
-        site.root("wrong").get_system("/redfish/v1/Systems/n1")
+        site.root("stranger").get_system("/redfish/v1/Systems/n1")
 
 
 def test_a_missing_system_is_not_found(site: Site) -> None:
