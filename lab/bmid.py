@@ -8,9 +8,10 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lab.place import write_private
-from lab.process import Process, free_port
+from lab.process import LabError, Process, free_port
 
 __all__ = ["Bmid", "Parts", "Shard"]
 
@@ -63,20 +64,37 @@ class Bmid:
         self.configure()
         self.run("migrate")
         self.process.start()
-        self.process.wait_for(lambda: "head.began" in self.process.log.read_text(), seconds, "working")
+        self.process.wait_for(self._works, seconds, "working")
+
+    def _works(self) -> bool:
+        """Whether it has begun, and listens and speaks on the bus."""
+        lines = self.process.log.read_text().rpartition('"head.starts"')[2]
+        connected = [f'"bmid {self._name} {part}", "event": "broker.connected"' for part in ("consumer", "relay")]
+        return '"head.began"' in lines and all(one in lines for one in connected)
 
     def stop(self) -> None:
-        """SIGTERM, and wait for the end."""
+        """SIGTERM, and wait for the end; what it has not done then goes on after the next start."""
         self.process.stop(grace=35)
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
 
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.process.thaw()
+
     def run(self, *arguments: str) -> str:
-        """The output of one `bmid ...` command."""
-        command = [Path(sys.executable).parent / "bmid", "--config", self.config, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        """The output of one `bmid ...` command. Raises LabError when it fails, with what it said."""
+        command = [str(Path(sys.executable).parent / "bmid"), "--config", str(self.config), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise LabError(f"bmid {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def configure(self) -> None:
         """Write bmid.toml and the secrets beside it."""
@@ -90,24 +108,32 @@ class Bmid:
             write_private(key, secrets.token_hex(32))
         for name, text in parts.credentials.items():
             write_private(self.folder / "credentials" / name, text)
-        user, _, password = parts.broker_url.partition("://")[2].partition("@")[0].partition(":")
-        write_private(self.folder / "broker.password", password)
-        tables = self._tables(parts, parts.broker_url.replace(f"{user}:{password}@", f"{user}@"))
+        tables = self._tables(parts)
         for table, values in parts.settings.items():
             tables.setdefault(table, {}).update(values)
         text = "".join(_table(name, values) for name, values in tables.items())
         text += "".join(_shard(shard) for shard in parts.shards)
         self.config.write_text(text)
 
-    def _tables(self, parts: Parts, broker: str) -> dict[str, dict[str, object]]:
+    def _without_password(self, url: str, name: str) -> dict[str, object]:
+        """The keys of a table for what lies behind `url`, whose password goes into a file."""
+        parts = urlsplit(url)
+        if parts.password is None:
+            return {"url": url}
+        file = self.folder / f"{name}.password"
+        write_private(file, unquote(parts.password))
+        netloc = f"{parts.username}@{parts.netloc.rpartition('@')[2]}"
+        return {"url": urlunsplit(parts._replace(netloc=netloc)), "password_file": file}
+
+    def _tables(self, parts: Parts) -> dict[str, dict[str, object]]:
         folder = self.folder
         port = folder / "http.port"
         if not port.exists():
             port.write_text(str(free_port()))
         tables: dict[str, dict[str, object]] = {
             "head": {"name": self._name, "state_folder": folder / "state"},
-            "database": {"url": parts.database or f"sqlite:///{folder}/bmid.db"},
-            "broker": {"url": broker, "password_file": folder / "broker.password"},
+            "database": self._without_password(parts.database or f"sqlite:///{folder}/bmid.db", "database"),
+            "broker": self._without_password(parts.broker_url, "broker"),
             "storage": {"driver": "rbd" if parts.ceph_conf else "directory"},
             "storage.directory": {"folder": parts.storage_folder or folder / "storage"},
             "boot": {"tftp_root": parts.tftp, "hosts_dir": parts.hosts},
@@ -127,7 +153,12 @@ class Bmid:
         if parts.dnsmasq_pid:
             tables["boot"]["dnsmasq_pid"] = parts.dnsmasq_pid
         if parts.ceph_conf:
-            conf = {"conf": parts.ceph_conf, "tgt_conf": parts.tgt_conf, "user": "bmi", "pool": "bmi"}
+            conf: dict[str, object] = {
+                "conf": parts.ceph_conf,
+                "tgt_conf": parts.tgt_conf,
+                "user": "bmi",
+                "pool": "bmi",
+            }
             tables["storage.rbd"] = conf
         return tables
 
