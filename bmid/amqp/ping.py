@@ -144,6 +144,7 @@ class Pinger:
 
     def _start_anew(self) -> None:
         self.silences += 1
+        self.counts["silences"] += 1
         self._asked = None
         log.error("ping.unanswered", limit=self._limit, silences=self.silences)
         parts: tuple[Reopens, ...] = (self._consumer, self, *self._others)

@@ -56,7 +56,6 @@ class Relay:
         self._confirms: Confirms | None = None
         self._unmarked: tuple[list[int], list[int]] = ([], [])
         self._refusals: Counter[int] = Counter()
-        self._cautious = True
         self._away = 0
 
     def reopen(self) -> None:
@@ -76,12 +75,10 @@ class Relay:
         try:
             self.link.pump(0)
         except BmiError as error:
-            return self._failed(error)
+            return self.link.failed(error)
         try:
             self._mark()
-            # After a failure a single event shows whether the broker takes any: what was sent to one that is
-            # blocked (no memory, no disk) arrives in the end, once for each attempt.
-            batch = self._source.batch(1 if self._cautious else self._batch)
+            batch = self._source.batch(self._batch)
         except TransientError as error:
             return self._postpone(error)
         self._away = 0
@@ -90,7 +87,7 @@ class Relay:
                 return self._publish(batch)
             self.link.pump(timeout)
         except BmiError as error:
-            return self._failed(error)
+            return self.link.failed(error)
         return 0.0 if timeout else IDLE
 
     def _prepare(self, channel: BlockingChannel) -> None:
@@ -107,13 +104,12 @@ class Relay:
         self.counts["published"] += len(tally.confirmed)
         self.counts["unrouted"] += len(tally.unrouted)
         self.counts["refused"] += len(tally.refused)
-        self._cautious = tally.error is not None
         try:
             self._mark()
         except TransientError as error:
             return self._postpone(error)
         if tally.error is not None:
-            return self._failed(tally.error)
+            return self.link.failed(tally.error)
         return IDLE if tally.refused else 0.0
 
     def _mark(self) -> None:
@@ -140,10 +136,6 @@ class Relay:
         if self._away == 1:
             log.warning("outbox.away", reason=error.problem.detail)
         return error.delay or backoff(self._away, self._chance(), base=0.2, cap=5.0)
-
-    def _failed(self, error: BmiError) -> float:
-        self._cautious = True
-        return self.link.failed(error)
 
     def _message(self, event: Outgoing) -> Message:
         properties = BasicProperties(

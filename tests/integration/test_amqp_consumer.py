@@ -48,10 +48,12 @@ def send_numbers(rabbitmq: RabbitMQ, first: int, last: int) -> None:
             send(channel, event_body(number))
 
 
-def queue_is_empty(rabbitmq: RabbitMQ, queue: str = "bmi.commands") -> bool:
-    """Also of messages that were delivered and not acknowledged."""
-    lines = rabbitmq.ctl("list_queues", "-p", "bmi", "name", "messages").splitlines()
-    return any(line.split() == [queue, "0"] for line in lines)
+def left_by(consumer: Consumer, rabbitmq: RabbitMQ) -> int:
+    """How many messages are in the queue once the consumer has gone: also those that it never acknowledged."""
+    consumer.close()
+    with channel_of(rabbitmq) as channel:
+        time.sleep(0.2)
+        return depth(channel, "bmi.commands")
 
 
 def test_messages_are_accepted_in_the_order_in_which_they_were_sent(rabbitmq, consumer, receiver):
@@ -59,7 +61,7 @@ def test_messages_are_accepted_in_the_order_in_which_they_were_sent(rabbitmq, co
     turn_until(lambda: len(receiver.accepted) == 200, consumer)
     assert receiver.accepted == list(range(1, 201))
     assert [delivery.user_id for delivery in receiver.offered] == ["alice"] * 200
-    assert queue_is_empty(rabbitmq)
+    assert left_by(consumer, rabbitmq) == 0
 
 
 UNREADABLE = {
@@ -111,7 +113,7 @@ def test_a_connection_cut_in_the_middle_loses_nothing(rabbitmq, consumer, receiv
     turn_until(lambda: len(receiver.accepted) == 150, consumer)
     turn_for(0.5, consumer)
     assert sorted(receiver.accepted) == list(range(1, 151))
-    assert queue_is_empty(rabbitmq)
+    assert left_by(consumer, rabbitmq) == 0
     with channel_of(rabbitmq) as channel:
         assert depth(channel, "bmi.dead") == 0
 
@@ -133,7 +135,7 @@ def test_a_channel_that_the_broker_closes_is_opened_again(rabbitmq, consumer, re
     consumer.link.channel.basic_ack(4711)
     send_numbers(rabbitmq, 1, 3)
     turn_until(lambda: len(receiver.accepted) == 3, consumer)
-    assert queue_is_empty(rabbitmq)
+    assert left_by(consumer, rabbitmq) == 0
 
 
 def test_a_deleted_queue_is_declared_again_and_consumed(rabbitmq, consumer, receiver):
@@ -155,7 +157,19 @@ def test_while_the_database_is_away_messages_wait_and_are_then_accepted_once_and
     assert len(receiver.offered) == 100
     assert not any(delivery.redelivered for delivery in receiver.offered)
     assert not consumer.paused
-    assert queue_is_empty(rabbitmq)
+    assert left_by(consumer, rabbitmq) == 0
+
+
+def test_what_was_held_on_an_old_connection_is_not_acknowledged_on_the_new_one(rabbitmq, consumer, receiver):
+    receiver.away_until = time.monotonic() + 1
+    send_numbers(rabbitmq, 1, 10)
+    turn_until(lambda: consumer.paused, consumer)
+    consumer.reopen()
+    turn_until(lambda: len(receiver.accepted) == 10, consumer)
+    turn_for(0.3, consumer)
+    assert consumer.link.problem is None
+    assert len(receiver.offered) == 10
+    assert left_by(consumer, rabbitmq) == 0
 
 
 def test_nothing_is_taken_while_nothing_can_be_accepted(rabbitmq, receiver):

@@ -116,6 +116,7 @@ def test_events_that_could_not_be_marked_are_marked_later_and_not_sent_again(rel
     source.away_for_marks = 3
     source.add(*(FakeEvent(key) for key in range(10)))
     turn_until(lambda: not source.waiting, relay)
+    turn_for(0.1, relay)
     assert source.routed == list(range(10))
     assert len(fetch(subscriber)) == 10
 
