@@ -49,9 +49,9 @@ class Qcow2:
 
     def extents(self, file: BinaryIO) -> Iterator[Extent]:
         """All clusters that lie in the file. Raises Unfit where a table isn't there."""
-        l1 = _table(file, self.l1_offset, self.l1_entries)
         words = 2 if self.extended else 1
         entries = self.cluster // (8 * words)
+        l1 = _table(file, self.l1_offset, self.l1_entries)[: -(-self.size // (entries * self.cluster))]
         for number, entry in enumerate(l1):
             if offset := entry & _OFFSET:
                 l2 = _table(file, offset, self.cluster // 8)[::words]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,14 @@ class RbdStorage(Storage):
     def create_image(self, image: str, size: int) -> str:
         name = _image(image)
         with self._ceph.session() as ceph:
+            create = partial(self._rbd.create, ceph.pool, name, size, old_format=False, features=_FEATURES)
             try:
-                self._create(ceph, name, size)
+                create()
             except rbd.ImageExists:
                 if self._sealed(ceph, name):
                     raise PermanentError("image-sealed", f"image {image} is golden already") from None
                 self._drop(ceph, name)
-                self._create(ceph, name, size)
+                create()
         # A full pool would hold qemu-img for ever.
         options = {"conf": str(self._conf), "id": self._user, "rados_osd_op_timeout": str(self._timeout)}
         return f"rbd:{self._pool}/{name}" + "".join(f":{key}={_escaped(value)}" for key, value in options.items())
@@ -184,15 +186,11 @@ class RbdStorage(Storage):
     def close(self) -> None:
         self._ceph.close()
 
-    def _create(self, ceph: CephSession, name: str, size: int) -> None:
-        self._rbd.create(ceph.pool, name, size, old_format=False, features=_FEATURES)
-
     def _clone(self, ceph: CephSession, parent: str, name: str) -> None:
         try:
             self._rbd.clone(ceph.pool, parent, _GOLDEN, ceph.pool, name, features=_FEATURES)
         except rbd.ImageNotFound:
-            detail = f"there is no golden {parent} to clone"
-            raise PermanentError("image-missing", detail, todo="Import the image again.") from None
+            raise PermanentError("image-missing", f"there is no golden {parent}", todo="Import it again.") from None
 
     def _sealed(self, ceph: CephSession, name: str) -> bool:
         try:
