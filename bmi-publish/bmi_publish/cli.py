@@ -6,6 +6,7 @@ The broker's, the HTTP and the table libraries are imported where they are used:
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -142,4 +143,6 @@ def send(ctx: click.Context, /, file: IO[bytes], **values: Any) -> None:
 
 def main() -> None:
     """The entry point of bmi-publish."""
+    # What matters of it is told by our own messages.
+    logging.getLogger("pika").addHandler(logging.NullHandler())
     root(prog_name="bmi-publish")

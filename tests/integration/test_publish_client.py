@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from bmi_publish import BOOTED, Client, NotAllowed, QueryFailed, State, Ticket, Unreachable
+from bmid.amqp import topology
 from bmid.errors import Problem
 from bmid.handlers.create_project import CreateProject
 from bmid.handlers.list_nodes import ListNodes
 from bmid.handlers.map_node import MapNode
 from lab.process import free_port
 from lab.rabbitmq import RabbitMQ
-from tests.support.bus import forget_everything
+from tests.support.bus import channel_of, forget_everything
 from tests.support.fake_bmid import FakeBmid, does_it, fails, rejects
 
 README = Path(__file__).parents[2] / "bmi-publish" / "README.md"
@@ -144,6 +145,22 @@ def test_a_command_that_was_never_accepted_is_sent_again_under_the_same_id(
     assert found[0].ok  # type: ignore[attr-defined]
     assert {command.id for command in bmid.commands} == {bmid.commands[0].id}
     assert len(bmid.commands) == 2
+
+
+def test_a_subscription_that_the_broker_ends_is_made_anew(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
+    heard: list[str] = []
+    bmid.answer = lambda command, operation: [("bmi.operation.accepted.v1", {"operation": operation, "project": "p1"})]
+    thread, found = in_thread(lambda: client.wait(MAP, 30, on_event=lambda event: heard.append(event.type)))
+    eventually(lambda: heard)
+    [queue] = [name for name in rabbitmq.ctl("list_queues", "-p", "bmi", "name").split() if name.startswith("amq.gen")]
+    rabbitmq.ctl("eval", f"""
+        {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"bmi">>, queue, <<"{queue}">>)),
+        rabbit_amqqueue:delete(Q, false, false, <<"test">>).""")  # fmt: skip
+    time.sleep(1)
+    bmid.emit("bmi.node.mapped.v1", bmid.commands[0], {"operation": "op1", "project": "p1", "disk": "d9"})
+    thread.join(30)
+    assert found[0].ok  # type: ignore[attr-defined]
+    assert heard[-1] == "bmi.node.mapped.v1"
 
 
 def test_many_commands_are_waited_for_side_by_side(client: Client, bmid: FakeBmid) -> None:
@@ -277,3 +294,21 @@ def test_the_example_of_the_readme_maps_a_node(
     code = README.read_text().partition("```python\n")[2].partition("```")[0]
     exec(compile(code, str(README), "exec"), {})  # noqa: S102 - the README's own words
     assert capsys.readouterr().out == "n1 has booted, operation op1\n"
+
+
+def test_a_full_queue_of_commands_is_waited_for_and_then_told(rabbitmq: RabbitMQ) -> None:
+    forget_everything(rabbitmq)
+    with channel_of(rabbitmq) as channel:
+        topology.declare_queue(channel, topology.COMMANDS)
+        topology.declare_exchange(channel, topology.EVENTS)
+    rabbitmq.ctl("set_policy", "-p", "bmi", "tight", "^bmi.commands$", '{"max-length": 1}')
+    try:
+        with Client(rabbitmq.url("alice")) as client:
+            started = time.monotonic()
+            with pytest.raises(Unreachable, match="did not take"):
+                all(client.publish(MAP, timeout=1) for _ in range(20))
+            assert client.wait(MAP, 1).state is State.UNSENT
+            assert time.monotonic() - started < 10
+    finally:
+        rabbitmq.ctl("clear_policy", "-p", "bmi", "tight")
+        forget_everything(rabbitmq)

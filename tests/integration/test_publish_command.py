@@ -114,6 +114,14 @@ def test_a_broker_that_is_not_there_ends_with_69(run: Run) -> None:
     assert "can't be reached" in result.stderr
 
 
+def test_errors_are_ours_alone_and_no_stack_of_calls(tmp_path: Path) -> None:
+    environment = {**os.environ, "BMI_URL": f"amqp://127.0.0.1:{free_port()}/bmi", "XDG_CONFIG_HOME": str(tmp_path)}
+    command = [str(Path(sys.executable).with_name("bmi-publish")), "node", "list", "--timeout", "1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["Error:", "next:"]
+
+
 def test_a_wrong_password_ends_with_77_and_is_never_shown(run: Run, tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("hunter2-is-wrong")
     result = run(*MAP, env={"BMI_PASSWORD_FILE": str(tmp_path / "wrong")})
