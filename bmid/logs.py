@@ -44,3 +44,5 @@ def configure(level: str, style: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
+    # pika reports each failed attempt several times, with tracebacks; what it raises is logged where it is caught.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -124,6 +124,10 @@ class Link:
             yield
         except (AMQPError, AMQPConnectorException, OSError) as error:
             raise translate(error, self._broker, self.name) from error
+        except Exception:
+            # Whatever state pika is in now, a new connection has none of it.
+            self._reopen = True
+            raise
         finally:
             if stop:
                 stop.cancel()

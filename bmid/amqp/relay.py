@@ -128,7 +128,7 @@ class Relay:
             if self._refusals[key] >= REFUSALS:
                 del self._refusals[key]
                 given_up.append(key)
-                log.warning("event.refused", key=key, attempts=REFUSALS)
+                log.warning("event.refused", row=key, attempts=REFUSALS)
         return given_up
 
     def _postpone(self, error: TransientError) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -77,7 +78,8 @@ def encode(envelope: Envelope) -> tuple[dict[str, Any], bytes]:
     headers = {f"cloudEvents_{name}": str(value) for name, value in attributes.items()}
     headers["cloudEvents_specversion"] = "1.0"
     body = {"specversion": "1.0", **attributes, "datacontenttype": "application/json", "data": envelope.data}
-    return headers, to_json(body, inf_nan_mode="constants")
+    # What is no JSON must never go out, whatever came in: NaN and infinities become null.
+    return headers, to_json(body, inf_nan_mode="null")
 
 
 def decode(content_type: str | None, headers: Mapping[str, Any] | None, body: bytes) -> Envelope:
@@ -90,6 +92,8 @@ def decode(content_type: str | None, headers: Mapping[str, Any] | None, body: by
         content = from_json(body, allow_inf_nan=False) if body else {}
     except ValueError as error:
         raise Unreadable(f"the body is no JSON: {error}", mirrored) from error
+    if not _fit(content):
+        raise Unreadable("the body holds a NUL character or a number out of range", mirrored)
     structured = (content_type or "").partition(";")[0].strip().lower() == "application/cloudevents+json"
     if structured or (not mirrored and isinstance(content, dict) and "specversion" in content):
         if not isinstance(content, dict):
@@ -104,28 +108,39 @@ def _mirrored(headers: Mapping[str, Any]) -> dict[str, str]:
         for prefix in PREFIXES:
             if str(key).lower().startswith(prefix.lower()):
                 text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-                found[str(key)[len(prefix) :].lower()] = text[:LONGEST]
+                found[str(key)[len(prefix) :].lower()] = text[:LONGEST].replace("\0", "\ufffd")
     return found
 
 
+def _fit(value: Any) -> bool:
+    """Whether every database and every JSON parser can hold it: PostgreSQL knows no NUL, and 1e999 is read as
+    infinity."""
+    if isinstance(value, str):
+        return "\0" not in value
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, dict):
+        return all(_fit(key) and _fit(item) for key, item in value.items())
+    return all(_fit(item) for item in value) if isinstance(value, list) else True
+
+
 def _envelope(attributes: Mapping[str, Any], data: Any, mirrored: Mapping[str, str]) -> Envelope:
-    known = {**mirrored, **{key: value for key, value in attributes.items() if isinstance(value, str)}}
+    known = {**mirrored, **{key: value[:LONGEST] for key, value in attributes.items() if isinstance(value, str)}}
     if str(attributes.get("specversion", "1.0")) != "1.0":
         raise Unreadable("specversion is not 1.0", known)
     for name in ("id", "source", "type"):
         value = attributes.get(name)
-        if not isinstance(value, str) or not value or len(value) > LONGEST or "\0" in value:
+        if not isinstance(value, str) or not value or len(value) > LONGEST:
             raise Unreadable(f"the attribute {name} is missing, or no text of 1 to {LONGEST} characters", known)
     if not isinstance(data, dict):
         raise Unreadable("data is no JSON object", known)
-    position = attributes.get("position")
     optional = {name: _text(attributes.get(name)) for name in ATTRIBUTES[3:9] if name != "time"}
     return Envelope(
         id=attributes["id"],
         source=attributes["source"],
         type=attributes["type"],
         time=_time(attributes.get("time"), known),
-        position=int(str(position)) if str(position or "").isdigit() else None,
+        position=_number(attributes.get("position")),
         data=data,
         **optional,
     )
@@ -135,10 +150,19 @@ def _text(value: Any) -> str | None:
     return value[:LONGEST] if isinstance(value, str) and value else None
 
 
+def _number(value: Any) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def _time(value: Any, known: Mapping[str, str]) -> datetime | None:
     if value is None:
         return None
     try:
-        return datetime.fromisoformat(str(value))
-    except ValueError as error:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
         raise Unreadable("the attribute time is no RFC 3339 timestamp", known) from error
+    if time.tzinfo is None:
+        # It could not be compared with any other time.
+        raise Unreadable("the attribute time has no offset from UTC", known)
+    return time
