@@ -1,3 +1,28 @@
-"""Where fixtures come from: each kind has a module of its own below tests/support."""
+"""Where fixtures come from: each kind has a module of its own below tests/support.
 
-pytest_plugins = ["tests.support.service"]
+A skipped test is a failure: a part that is missing would otherwise look like a promise that is kept.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["tests.support.service", "tests.support.bmid"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped, before the closing line."""
+    for report in _left_out(terminalreporter):
+        terminalreporter.write_line(f"SKIPPED, which counts as a failure: {report.nodeid}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if anything was skipped or expected to fail."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and _left_out(reporter) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _left_out(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
+    return [report for kind in ("skipped", "xfailed", "xpassed") for report in reporter.stats.get(kind, ())]

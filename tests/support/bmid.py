@@ -1,0 +1,365 @@
+"""A real bmid with its real parts, as tests see it: what is asked of it, what it answers, what it leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from bmi_publish import Client, Result, State
+from bmi_publish.ticket import Ticket, envelope_of
+from bmid.bootstrap import make_database, make_ports
+from bmid.engine.worker import Ports
+from bmid.errors import Problem
+from bmid.handlers.create_project import CreateProject
+from bmid.handlers.import_image import ImageSource, ImportImage
+from bmid.handlers.map_node import MapNode
+from bmid.handlers.register_node import RegisterNode
+from bmid.messages.base import Command, Query
+from bmid.messages.envelope import Envelope
+from bmid.messages.operation import OperationAccepted
+from bmid.model.chap import chap_secret
+from bmid.model.entity import Disk
+from bmid.settings import load
+from bmid.store import schema
+from bmid.store.database import Database
+from bmid.store.view import StoreView
+from lab.bmid import Bmid, Parts, Shard
+from lab.ceph import Ceph
+from lab.postgresql import PostgreSQL
+from lab.process import free_port
+from lab.rabbitmq import RabbitMQ
+from lab.tgtd import Tgtd
+from tests.support.image import bios_disk
+from tests.support.initiator import Initiator, Relay
+from tests.support.listener import Listener
+
+USERS = ("bmid", "alice", "bob")
+TRACES = ("project", "image", "node", "node_mac", "disk", "boot", "operation_key")
+
+
+class House:
+    """One bmid on parts of its own: a vhost, a pool or folder, a tgtd, a database."""
+
+    def __init__(self, folder: Path, rabbitmq: RabbitMQ, parts: Parts, tgtd: Tgtd) -> None:
+        self.folder = folder
+        self.rabbitmq = rabbitmq
+        self.parts = parts
+        self.tgtd = tgtd
+        self.bmid = Bmid(folder / "bmid", parts)
+        self._clients: dict[str, Client] = {}
+        self._numbers = itertools.count(1)
+
+    def url(self, user: str) -> str:
+        """The broker as this user."""
+        vhost = self.parts.broker_url.rpartition("/")[2]
+        return f"{self.rabbitmq.url(user).rpartition('/')[0]}/{vhost}"
+
+    def client(self, user: str = "alice") -> Client:
+        """A publisher, for the test's own thread."""
+        if user not in self._clients:
+            self._clients[user] = Client(self.url(user), source=f"/tests/{user}")
+        return self._clients[user]
+
+    def listener(self) -> Listener:
+        """Somebody who hears every event."""
+        return Listener(self.url("bob"))
+
+    @property
+    def ceph(self) -> bool:
+        """Whether its disks are on Ceph."""
+        return self.parts.ceph_conf is not None
+
+    # What is asked of it.
+
+    def ask(self, command: Command, seconds: float = 60, **options: Any) -> Result:
+        """The end of a command."""
+        return self.client().wait(command, seconds, **options)
+
+    def did(self, command: Command, seconds: float = 60, **options: Any) -> dict[str, Any]:
+        """The outcome event's data of a command that is done."""
+        result = self.ask(command, seconds, **options)
+        assert result.ok, (result.state, result.problem)
+        assert result.event is not None
+        return result.event.data
+
+    def refusal(self, command: Command, state: State = State.REFUSED, seconds: float = 60) -> Problem:
+        """The problem of a command that the state of the site said no to."""
+        result = self.ask(command, seconds)
+        assert result.state is state, (result.state, result.problem)
+        assert result.problem is not None
+        return result.problem
+
+    def query(self, query: Query) -> dict[str, Any]:
+        """The answer to a query."""
+        return self.client().query(query)
+
+    def ticket(self, command: Command, user: str = "alice") -> Ticket:
+        """A command with an identity, not sent yet."""
+        return Ticket.of(envelope_of(command, f"/tests/{user}"))
+
+    # What a test usually starts from.
+
+    def name(self, kind: str) -> str:
+        """A name that no other test has."""
+        return f"{kind}{next(self._numbers)}"
+
+    def project(self) -> str:
+        """A new project."""
+        name = self.name("p")
+        self.did(CreateProject(project=name))
+        return name
+
+    def file(self, content: bytes) -> ImageSource:
+        """A file in the import folder."""
+        name = self.name("file")
+        (self.bmid.imports / name).write_bytes(content)
+        return ImageSource(file=name)
+
+    def image(self, project: str, content: bytes | None = None, **fields: Any) -> str:
+        """A new image of a project; a small disk that boots BIOS."""
+        name = self.name("i")
+        source = self.file(bios_disk() if content is None else content)
+        self.did(ImportImage(project=project, image=name, source=source, **fields))
+        return name
+
+    def node(self, **fields: Any) -> str:
+        """A new node, without a power driver."""
+        name = self.name("n")
+        number = int(name[1:])
+        mac = f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}"
+        self.did(RegisterNode(node=name, **{"macs": (mac,), **fields}))
+        return name
+
+    def mapped(self, project: str, image: str, node: str | None = None) -> dict[str, Any]:
+        """A node on an image: the mapped event's data."""
+        return self.did(MapNode(project=project, node=node or self.node(), image=image))
+
+    def upload(self, command: ImportImage, token: str, content: bytes, then: Callable[[str], None] | None = None) -> Any:
+        """An import whose bytes are uploaded when it was accepted; its end."""
+        file = self.folder / "to-upload"
+        file.write_bytes(content)
+
+        def hear(event: Envelope) -> None:
+            if event.type == OperationAccepted.type:
+                address = str(event.data["upload"])
+                if then is not None:
+                    then(address)
+                self.client().upload(address, token, file)
+
+        return self.ask(command, on_event=hear)
+
+    # What stands in the world, and in the rows.
+
+    @cached_property
+    def ports(self) -> Ports:
+        """The same drivers as the daemon's, to look with."""
+        ports = make_ports(load(self.bmid.config))
+        ports.storage.check()
+        return ports
+
+    @cached_property
+    def database(self) -> Database:
+        """The daemon's database."""
+        return make_database(load(self.bmid.config))
+
+    def disks(self) -> list[Disk]:
+        """The rows of all disks."""
+        with self.database.read() as tx:
+            return list(StoreView(tx, 60).disks())
+
+    def rows(self, table: str) -> int:
+        """How many rows a table has."""
+        with self.database.read() as tx:
+            return int(tx.execute(select(func.count()).select_from(schema.METADATA.tables[table])).scalar_one())
+
+    def traces(self) -> dict[str, Any]:
+        """Everything that commands make, in the world and in the rows."""
+        while self.ports.storage.purge(1000):
+            pass
+        stored = sorted(f"{one.kind} {one.id}" for one in self.ports.storage.inventory(metadata=False))
+        targets = sorted(one.iqn for shard in self.ports.target.shards for one in self.ports.target.exports(shard))
+        return {
+            "stored": stored,
+            "targets": targets,
+            "tftp": sorted(path.name for path in self.parts.tftp.glob("*") if path.is_dir()),
+            "hosts": sorted(path.name for path in self.parts.hosts.glob("*")),
+            "staging": sorted(path.name for path in self.bmid.staging.glob("*")),
+            "rows": {table: self.rows(table) for table in TRACES},
+        }
+
+    @contextmanager
+    def nothing_left(self) -> Iterator[None]:
+        """What happens within leaves no trace."""
+        before = self.traces()
+        yield
+        end = time.monotonic() + 10
+        while (after := self.traces()) != before and time.monotonic() < end:
+            time.sleep(0.2)
+        assert after == before
+
+    # Real initiators.
+
+    def disk(self, mapped: dict[str, Any]) -> Disk:
+        """The row of a mapped disk."""
+        return next(one for one in self.disks() if mapped["target"].endswith(f":{one.id}"))
+
+    def secret(self, mapped: dict[str, Any]) -> str:
+        """The CHAP secret of a mapped disk, from the site's key."""
+        disk = self.disk(mapped)
+        return chap_secret((self.bmid.folder / "site.key").read_text().strip().encode(), disk.id, disk.generation)
+
+    @contextmanager
+    def initiator(self, mapped: dict[str, Any], **other: str) -> Iterator[Initiator]:
+        """What the mapped node would be; `other`: address, iqn, user or secret in place of its own."""
+        address, port = mapped["portal"].rpartition(":")[::2]
+        iqn, user = other.get("iqn", mapped["target"]), other.get("user", self.disk(mapped).id)
+        with Relay((address, int(port)), other.get("address", mapped["address"])) as relay:
+            yield Initiator(relay.port, iqn, user, other.get("secret", self.secret(mapped)))
+
+    def close(self) -> None:
+        """Let go of everything but the processes."""
+        for client in self._clients.values():
+            client.close()
+        for name in ("ports", "database"):
+            if name in self.__dict__:
+                part = self.__dict__.pop(name)
+                part.storage.close() if name == "ports" else part.close()
+
+
+def make_vhost(rabbitmq: RabbitMQ, name: str) -> str:
+    """A vhost of its own on a shared broker, for the same users; its URL for bmid."""
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    definitions = rabbitmq.folder / f"{name}.json"
+    permissions = [{"user": user, "vhost": name, **everything} for user in USERS]
+    definitions.write_text(json.dumps({"vhosts": [{"name": name}], "permissions": permissions}))
+    rabbitmq.ctl("import_definitions", str(definitions))
+    return f"{rabbitmq.url('bmid').rpartition('/')[0]}/{name}"
+
+
+class Builder:
+    """Makes houses on shared services, and ends what it started."""
+
+    def __init__(self, folder: Path, request: pytest.FixtureRequest) -> None:
+        self._folder = folder
+        self._request = request
+        self._failed = request.session.testsfailed
+        self._stack = ExitStack()
+        self._numbers = itertools.count()
+
+    def house(
+        self,
+        *,
+        ceph: bool,
+        postgresql: bool,
+        start: bool = True,
+        rabbitmq: RabbitMQ | None = None,
+        settings: dict[str, dict[str, object]] | None = None,
+    ) -> House:
+        """A house of its own; started, unless told not to."""
+        name = f"house{next(self._numbers)}-{secrets.token_hex(3)}"
+        folder = self._folder / name
+        folder.mkdir()
+        broker = rabbitmq or self._request.getfixturevalue("rabbitmq")
+        tgtd = Tgtd(folder / "tgtd", portal_port=free_port())
+        self._stack.callback(tgtd.stop)
+        tgtd.start()
+        parts = Parts(
+            broker_url=make_vhost(broker, name),
+            shards=(Shard("s0", tgtd.socket, tgtd.portal),),
+            tftp=folder / "tftp",
+            hosts=folder / "hosts",
+            dnsmasq_pid=None,
+            settings=settings or {},
+        )
+        if ceph:
+            parts = self._on_ceph(parts, self._request.getfixturevalue("ceph"), name)
+        if postgresql:
+            server: PostgreSQL = self._request.getfixturevalue("postgresql")
+            parts = replace(parts, database=server.create_database(name.replace("-", "_")))
+        house = House(folder, broker, parts, tgtd)
+        self._stack.callback(house.bmid.stop)
+        self._stack.callback(house.close)
+        if start:
+            house.bmid.start()
+        return house
+
+    def _on_ceph(self, parts: Parts, ceph: Ceph, pool: str) -> Parts:
+        ceph.extra_pool(pool)
+        merged = {**parts.settings, "storage.rbd": {"pool": pool, **parts.settings.get("storage.rbd", {})}}
+        return replace(parts, ceph_conf=ceph.conf, tgt_conf=ceph.tgt_conf, settings=merged)
+
+    def close(self) -> None:
+        """Stop all, and keep the folder only where a test has failed."""
+        self._stack.close()
+        if self._request.session.testsfailed == self._failed:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def building(folder: Path, request: pytest.FixtureRequest) -> Iterator[Builder]:
+    """A builder, and the end of all that it built."""
+    builder = Builder(folder, request)
+    try:
+        yield builder
+    finally:
+        builder.close()
+
+
+@pytest.fixture
+def builder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Builder]:
+    """Builds houses for one test, which may break them."""
+    with building(tmp_path_factory.mktemp("builder"), request) as made:
+        yield made
+
+
+# The services are named first: what is asked for first ends last.
+@pytest.fixture(scope="session")
+def ceph_house(
+    rabbitmq: RabbitMQ,
+    ceph: Ceph,
+    postgresql: PostgreSQL,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[House]:
+    """A bmid on Ceph and PostgreSQL, shared by the whole run."""
+    with building(tmp_path_factory.mktemp("ceph-house"), request) as made:
+        yield made.house(ceph=True, postgresql=True)
+
+
+@pytest.fixture(scope="session")
+def folder_house(
+    rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[House]:
+    """A bmid on a folder and SQLite, shared by the whole run."""
+    with building(tmp_path_factory.mktemp("folder-house"), request) as made:
+        yield made.house(ceph=False, postgresql=False)
+
+
+@pytest.fixture(params=["ceph-postgresql", "folder-sqlite"])
+def house(request: pytest.FixtureRequest) -> House:
+    """The shared bmid, in both flavours."""
+    name = "ceph_house" if request.param == "ceph-postgresql" else "folder_house"
+    made: House = request.getfixturevalue(name)
+    return made
+
+
+def new_token() -> tuple[str, str]:
+    """A token for an upload, and its SHA-256."""
+    token = secrets.token_urlsafe(16)
+    return token, hashlib.sha256(token.encode()).hexdigest()
+
+
+__all__ = ["Builder", "House", "new_token"]
