@@ -23,7 +23,16 @@ from bmid.errors import BmiError, TransientError
 
 EXPORT = Export(1, "iqn.a", Backing("rdwr", "/disk"), "10.77.0.11", "user1", "ABCDEFGHIJKLMNOP")
 CONNECTION = "Session: 4\n    Connection: 0\n        Initiator: iqn.i\n        IP Address: 10.77.0.11\n"
-LISTED = "Target 1: iqn.a\n    Account information:\n        user1\n    ACL information:\n        10.77.0.11\n"
+LISTED = """\
+Target 1: iqn.a
+    I_T nexus information:
+        I_T nexus: 4
+            Initiator: iqn.i alias: n1
+    Account information:
+        user1
+    ACL information:
+        10.77.0.11
+"""
 
 Asked = tuple[Mode, Op, int, str]  # of what, what, target, parameters
 
@@ -144,6 +153,15 @@ def test_a_status_half_way_through_is_not_remembered(tgtd: FakeTgtd) -> None:
         tgtd.asked.clear()
         assert tgtd.target.status("0", 1) is not None
         assert (Mode.TARGET, Op.SHOW, -1, "") in tgtd.asked
+
+
+def test_the_list_is_read_once_for_each_log_in(tgtd: FakeTgtd) -> None:
+    for lists in (2, 0, 0):  # for what the target is, and for the alias
+        tgtd.asked.clear()
+        status = tgtd.target.status("0", 1)
+        assert status is not None
+        assert [session.alias for session in status.sessions] == ["n1"]
+        assert tgtd.asked.count((Mode.TARGET, Op.SHOW, -1, "")) == lists
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -73,6 +73,14 @@ def test_targets_are_read_with_their_sessions_and_bytes() -> None:
     assert (eight.number, eight.backing, eight.open, eight.sessions) == (8, "", False, ())
 
 
+def test_the_alias_is_what_the_initiator_calls_itself() -> None:
+    aliased = TARGETS.replace("alias: none", "alias: n1")
+    seven, _ = parse_targets(aliased, parse_names(NAMES), {})
+    assert seven.sessions[0].alias == "n1"
+    seven, _ = parse_targets(TARGETS, parse_names(NAMES), {})
+    assert seven.sessions[0].alias is None
+
+
 def test_connections_are_read_as_the_same_session() -> None:
     sessions, connections = parse_connections(7, CONNECTIONS, parse_counters(STATS))
     assert sessions == (Session(1, "iqn.2008-11.org.linux-kvm", "10.77.0.11", 4844, 8191),)

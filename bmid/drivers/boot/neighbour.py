@@ -12,6 +12,7 @@ from contextlib import suppress
 __all__ = ["Neighbours"]
 
 _SILENCE = 3.0  # seconds: the kernel asks three times, a second apart
+_OLD = 30.0  # seconds after which a probe that nobody looked at any more is begun anew
 _PATIENCE = 0.05  # seconds that one call waits for an answer; on a wire it takes a millisecond
 _DISCARD = 9  # a UDP port that nobody answers on; only the ARP before it matters
 
@@ -24,15 +25,17 @@ class Neighbours:
 
     def __init__(self, interface: str) -> None:
         self._interface = interface
-        self._since: dict[str, float] = {}
+        self._probes: dict[str, tuple[float, float]] = {}  # address → begun, last looked at
         self._lock = threading.Lock()
 
     def answers(self, address: str) -> bool | None:
         """True: it answered just now. False: it has been silent for 3 s of asking. None: not known yet."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
-            new = address not in self._since
-            since = self._since.setdefault(address, now)
+            since, looked = self._probes.get(address, (now, -_OLD))
+            new = now - looked >= _OLD
+            since = now if new else since
+            self._probes[address] = since, now
         if new:
             # What the table says may be half a minute old. Without the right to drop the entry, its age tells.
             self._ip("neigh", "del", address, "dev", self._interface)
@@ -43,7 +46,7 @@ class Neighbours:
             answer = self._look(address, since)
         if answer:
             with self._lock:
-                self._since.pop(address, None)
+                self._probes.pop(address, None)
         return answer
 
     def _provoke(self, address: str) -> None:
@@ -62,12 +65,15 @@ class Neighbours:
             age = float(entry.get("confirmed", 1 << 31))
         except (ValueError, TypeError, AttributeError, LookupError):
             return None
-        asked = time.monotonic() - since
+        asked = self._clock() - since
         if "REACHABLE" in states:
             return True if age <= asked + 1 else None  # ages are whole seconds
         if states & {"FAILED", "INCOMPLETE"} and asked >= _SILENCE:
             return False
         return None
+
+    def _clock(self) -> float:
+        return time.monotonic()
 
     def _ip(self, *arguments: str) -> str:
         try:

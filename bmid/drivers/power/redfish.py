@@ -20,7 +20,7 @@ from sushy import connector as sushy_connector
 from sushy import exceptions as sushy_errors
 
 from bmid.drivers.base import Power, PowerAction, PowerState
-from bmid.errors import BmiError, PermanentError, TransientError
+from bmid.errors import BmiError, Misconfigured, PermanentError, TransientError
 from bmid.model.entity import PowerAddress
 
 __all__ = ["RedfishPower"]
@@ -137,7 +137,7 @@ class RedfishPower(Power):
     def _log_in(self, credential: str) -> tuple[str, str]:
         try:
             return self._credentials(credential)
-        except (LookupError, OSError, ValueError):
+        except (LookupError, OSError, ValueError, Misconfigured):
             raise TransientError(
                 "credential-missing",
                 f"there is no readable credential {credential!r}",

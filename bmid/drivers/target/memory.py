@@ -83,7 +83,15 @@ class MemoryTarget(Target):
         self._called("close")
 
     def log_in(
-        self, shard: str, number: int, *, address: str, user: str, secret: str, initiator: str = "iqn.2000-01.test:i"
+        self,
+        shard: str,
+        number: int,
+        *,
+        address: str,
+        user: str,
+        secret: str,
+        initiator: str = "iqn.2000-01.test:i",
+        alias: str | None = None,
     ) -> int:
         """An initiator logs in; its session's id. PermissionError where a real target would refuse it."""
         with self._lock:
@@ -94,7 +102,7 @@ class MemoryTarget(Target):
             if (address, user, secret) != (export.address, export.user, export.secret):
                 raise PermissionError("wrong address, user or secret")
             self._sessions += 1
-            standing.sessions.append(Session(self._sessions, initiator, address, 0, 0))
+            standing.sessions.append(Session(self._sessions, initiator, address, 0, 0, alias))
             return self._sessions
 
     def move(self, shard: str, number: int, session: int, read: int = 0, written: int = 0) -> None:

@@ -20,7 +20,7 @@ __all__ = ["parse_accounts", "parse_connections", "parse_counters", "parse_names
 _TARGET = re.compile(r"Target ([0-9]{1,10}): (\S+)$")
 _NAME = re.compile(r" {8}Target ([0-9]{1,10}): (\S+)$")
 _NEXUS = re.compile(r" {8}I_T nexus: ([0-9]{1,20})$")
-_INITIATOR = re.compile(r" +Initiator: (.*?)(?: alias: .*)?$")
+_INITIATOR = re.compile(r" +Initiator: (.*?)(?: alias: (.*))?$")
 _ADDRESS = re.compile(r" +IP Address: (\S+)$")
 _LUN = re.compile(r" {8}LUN: ([0-9]{1,20})$")
 _BACKING = re.compile(r" {12}Backing store path: (.+)$")
@@ -102,7 +102,9 @@ def _begin(draft: _Draft, section: str) -> None:
 def _described(session: Session, line: str) -> Session:
     # The first line of each kind counts: tgtd writes name and address before whatever the initiator may imitate.
     if not session.initiator and (initiator := _INITIATOR.match(line)):
-        return replace(session, initiator=initiator[1])
+        # tgtd writes "none" for an initiator that sent no alias; the list of connections doesn't show it at all.
+        alias = initiator[2] if initiator[2] != "none" else None
+        return replace(session, initiator=initiator[1], alias=alias)
     if not session.address and (address := _ADDRESS.match(line)):
         return replace(session, address=_address(address[1]))
     return session

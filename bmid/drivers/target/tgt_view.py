@@ -9,7 +9,7 @@ import secrets
 import threading
 from dataclasses import dataclass, replace
 
-from bmid.drivers.base import ExportStatus
+from bmid.drivers.base import ExportStatus, Session
 from bmid.drivers.target.tgt_socket import Answer, Mode, Op, TgtSocket
 from bmid.drivers.target.tgt_text import (
     parse_connections,
@@ -44,6 +44,7 @@ class TgtView:
     def __init__(self, socket: TgtSocket) -> None:
         self._socket = socket
         self._known: dict[int, _Known] = {}
+        self._aliases: dict[int, dict[int, str | None]] = {}
         self._lock = threading.Lock()
 
     def names(self) -> dict[int, str]:
@@ -67,7 +68,20 @@ class TgtView:
         gone, stats = self._socket.ask(Mode.TARGET, Op.STATS, number, accept=_GONE)
         if Answer.NO_TARGET in (code, gone):
             return None
-        return replace(facts, sessions=parse_connections(number, text, parse_counters(stats))[0])
+        sessions, _ = parse_connections(number, text, parse_counters(stats))
+        return replace(facts, sessions=self._with_aliases(number, sessions))
+
+    def _with_aliases(self, number: int, sessions: tuple[Session, ...]) -> tuple[Session, ...]:
+        """An alias stands in the list of all only, and never changes: the list is read once for each log-in."""
+        ids = {session.id for session in sessions}
+        with self._lock:
+            aliases = self._aliases.get(number, {})
+        if not ids <= aliases.keys():
+            listed = next((each.sessions for each in self.exports() if each.number == number), ())
+            aliases = dict.fromkeys(ids) | {session.id: session.alias for session in listed}
+        with self._lock:
+            self._aliases[number] = {each: alias for each, alias in aliases.items() if each in ids}
+        return tuple(replace(session, alias=aliases[session.id]) for session in sessions)
 
     def facts(self, number: int) -> ExportStatus | None:
         """One target without its sessions, None if it isn't there."""
@@ -99,6 +113,7 @@ class TgtView:
         """Remember nothing of this target."""
         with self._lock:
             self._known.pop(number, None)
+            self._aliases.pop(number, None)
 
     def _stamp(self, number: int) -> int | None:
         code, text = self._socket.ask(Mode.TARGET, Op.SHOW, number, accept=_GONE)
