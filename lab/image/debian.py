@@ -11,13 +11,11 @@ take it down. The settings below debian.d are an example for sites too; nothing 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 from lab.image import disk
+from lab.image.cache import build_once, recipe_name
 
 BOOT_MIB = 16
 ROOT_MIB = 2048
@@ -41,25 +39,17 @@ class DebianImage:
     @property
     def path(self) -> Path:
         """Where the raw image (sparse, 2 GiB, 0.7 GiB in use) is or will be."""
-        digest = hashlib.sha256(self._marker.encode())
-        for source in (*sorted(self._recipe.iterdir()), Path(__file__), Path(disk.__file__)):
-            digest.update(source.read_bytes())
-        return self._cache / f"debian-{digest.hexdigest()[:16]}.raw"
+        code = [Path(__file__), Path(disk.__file__)]
+        return self._cache / recipe_name("debian", [*code, *sorted(self._recipe.iterdir())], self._marker)
 
     def build(self) -> Path:
         """The raw image, built if it is not in the cache yet: about two minutes, and needs Debian's mirror.
 
         Raises subprocess.CalledProcessError when a tool fails; its stderr says why.
         """
-        if self.path.exists():
-            return self.path
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._cache, prefix="debian-") as folder:
-            os.replace(self._assemble(Path(folder)), self.path)
-        return self.path
+        return build_once(self.path, self._assemble)
 
     def _assemble(self, work: Path) -> Path:
-        work.chmod(0o755)  # apt's unprivileged user works inside
         root = self._install(work)
         common = (
             "search --no-floppy --set=root --label debian\n"

@@ -14,15 +14,14 @@ Nothing else of the lab belongs here: who serves the disk and who powers the nod
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from lab.image import disk
+from lab.image.cache import build_once, recipe_name
 from lab.image.module import load_order
 from lab.image.package import PackageCache
 
@@ -43,23 +42,15 @@ class TinyImage:
     @property
     def path(self) -> Path:
         """Where the raw image is or will be; the name changes whenever what goes into it does."""
-        digest = hashlib.sha256(self._marker.encode())
-        for source in [*sorted(_recipe("init").parent.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))]:
-            digest.update(source.read_bytes())
-        return self._cache / f"tiny-{digest.hexdigest()[:16]}.raw"
+        code = [Path(__file__).with_name(name) for name in ("tiny.py", "disk.py", "module.py", "package.py")]
+        return self._cache / recipe_name("tiny", [*code, *sorted(_recipe("init").parent.iterdir())], self._marker)
 
     def build(self) -> Path:
-        """The raw image, built if it is not in the cache yet. About 5 s; other builders at the same time are fine.
+        """The raw image, built if it is not in the cache yet: about 5 s.
 
         Raises subprocess.CalledProcessError when a tool fails or Debian's packages are not to be had.
         """
-        if self.path.exists():
-            return self.path
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._cache, prefix="tiny-") as folder:
-            image = self._assemble(Path(folder))
-            os.replace(image, self.path)
-        return self.path
+        return build_once(self.path, self._assemble)
 
     def _assemble(self, work: Path) -> Path:
         unpacked = work / "unpacked"
