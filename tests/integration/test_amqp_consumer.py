@@ -130,6 +130,17 @@ def test_a_restarted_broker_is_found_again_by_itself(rabbitmq, consumer, receive
     assert consumer.link.problem is None
 
 
+def test_a_broker_out_of_memory_still_delivers_because_the_consumer_never_publishes(rabbitmq, consumer, receiver):
+    receiver.away_until = time.monotonic() + 1
+    send_numbers(rabbitmq, 1, 100)
+    rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1")
+    try:
+        turn_until(lambda: len(receiver.accepted) == 100, consumer)
+    finally:
+        rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
+    assert left_by(consumer, rabbitmq) == 0
+
+
 def test_a_channel_that_the_broker_closes_is_opened_again(rabbitmq, consumer, receiver):
     turn_for(0.1, consumer)
     consumer.link.channel.basic_ack(4711)

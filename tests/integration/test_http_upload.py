@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -286,11 +287,9 @@ GARBAGE = {
 @pytest.mark.parametrize("name", GARBAGE)
 def test_garbage_is_refused_and_the_next_one_is_served(site, name):
     with site.connect() as connection:
-        try:
+        with suppress(OSError):  # it may have hung up on us already
             connection.sendall(GARBAGE[name])
             connection.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         answer = answer_of(connection)
     assert answer == b"" or answer.split()[1] in (b"400", b"404", b"431")
     site.wait_for(lambda: site.files() == [])
