@@ -9,6 +9,9 @@ ext4 partition of that disk, which prints one line on ttyS0, offers a login (roo
 `host` is the name that DHCP gave, `seen` the text of /marker (part of the image), `found` what an earlier boot from
 this very disk wrote, and `wrote` what this boot wrote (a text that no other boot writes).
 
+It keeps the session of its initramfs and has no iscsid, so it does not outlive a restart of the target's server, and
+it does not hear the power button. What a target sees of its boot is told in tests/boot/README.md.
+
 Nothing else of the lab belongs here: who serves the disk and who powers the node is not its business.
 """
 

@@ -101,7 +101,7 @@ def tiny() -> Path:
 
 
 def marker_of(node: VirtualNode, kind: str = "TINY") -> Marker:
-    node.wait_for_console(f"BMI-{kind}", 120)
+    node.wait_for_console(f"BMI-{kind}", 240)
     marker = read_marker(node.console_text())
     assert marker is not None
     return marker
@@ -171,13 +171,14 @@ def test_boot_once_from_pxe_passes_by_the_local_disk_and_the_next_reset_does_not
 
     node.boot_once = "pxe"
     node.power_on()
-    node.wait_for_console("BMI-TINY", 60)
+    node.wait_for_console("BMI-TINY", 120)
     assert node.boot_once is None
     node.log_in()
     node.type("reboot\n")
     node.wait_for_console("LOCAL DISK", 30)
 
 
+@pytest.mark.long
 def test_a_uefi_node_boots_once_from_pxe_too(site: Site, tiny: Path) -> None:
     local = site.folder / "local.raw"
     subprocess.run(["truncate", "-s", "16M", local], check=True)
@@ -186,7 +187,7 @@ def test_a_uefi_node_boots_once_from_pxe_too(site: Site, tiny: Path) -> None:
     site.point(1)
     node.boot_once = "pxe"
     node.power_on()
-    node.wait_for_console("BMI-TINY", 60)
+    node.wait_for_console("BMI-TINY", 120)
     assert node.boot_order() == ["disk", "pxe"]
 
 
@@ -210,20 +211,24 @@ def test_a_network_that_was_left_behind_is_taken_up_again_and_goes_down_without_
     Network(tmp_path / "a").down()
 
 
-def test_a_real_debian_reaches_its_login_with_its_root_on_iscsi(site: Site) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_a_real_debian_reaches_its_login_with_its_root_on_iscsi(site: Site, firmware: Firmware) -> None:
     site.export(1, DebianImage(CACHE).build())
     site.point(1)
-    node = site.node(1, "bios", memory=1024)
+    node = site.node(1, firmware, memory=1024)
     node.power_on()
     marker = marker_of(node, "DEBIAN")
     node.log_in()
     assert (marker.host, marker.root, marker.seen, marker.found) == ("n1", "/dev/sda2", "golden", "-")
 
 
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
-def test_an_image_that_knows_nothing_of_the_lab_boots(site: Site, firmware: Firmware) -> None:
-    site.export(1, ForeignImage(CACHE).build())
-    site.point(1)
-    node = site.node(1, firmware, memory=1024)
-    node.power_on()
-    node.wait_for_console("Debian GNU/Linux 12 foreign ttyS0", 120)
+@pytest.mark.long
+def test_an_image_that_knows_nothing_of_the_lab_boots_by_bios_and_by_uefi(site: Site) -> None:
+    nodes = [site.node(1, "bios", memory=1024), site.node(2, "uefi", memory=1024)]
+    for number, node in enumerate(nodes, start=1):
+        site.export(number, ForeignImage(CACHE).build())
+        site.point(number)
+        node.power_on()
+    for node in nodes:
+        node.wait_for_console("Debian GNU/Linux 12 foreign ttyS0", 240)
