@@ -19,7 +19,7 @@ import rbd
 from bmid.drivers.base import ImageFile, JobState
 from bmid.drivers.imaging.qemu import QemuImaging
 from bmid.drivers.storage.rbd import RbdStorage
-from bmid.errors import TransientError
+from bmid.errors import PermanentError, TransientError
 from lab.ceph import Ceph
 from lab.process import free_port, wait_for
 from lab.tgtd import Tgtd
@@ -121,6 +121,17 @@ def test_what_a_killed_maker_left_is_made_anew_or_removed(
     assert f"disk-{other}" not in rbd.RBD().list(pool)
     with pytest.raises(rados.ObjectNotFound):
         pool.stat(f"rbd_id.disk-{other}")
+
+
+def test_metadata_of_an_image_without_a_header_makes_none(storage: RbdStorage, pool: rados.Ioctx, image: str) -> None:
+    disk = uuid4().hex
+    leave_name(pool, f"disk-{disk}", image)
+    identity = pool.read(f"rbd_id.disk-{disk}")[4:].decode()
+    with pytest.raises(PermanentError):
+        storage.describe(disk, {"a": 1})
+    with pytest.raises(rados.ObjectNotFound):
+        pool.stat(f"rbd_header.{identity}")
+    storage.discard(disk, {})
 
 
 def test_a_head_that_was_fenced_says_so_and_comes_back(ceph: Ceph, storage: RbdStorage, image: str) -> None:
