@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -210,6 +211,25 @@ def test_a_full_cluster_is_told_at_once_and_can_be_emptied(
         assert job.problem is not None
         assert job.problem[0] in ("storage-timeout", "pool-full")
         assert job.problem[2], "a retry may help"
+
+
+def test_an_image_is_converted_straight_into_the_pool(storage: RbdStorage, tmp_path: Path) -> None:
+    content, file, image = os.urandom(5 * MIB) + bytes(3 * MIB), tmp_path / "disk", uuid4().hex
+    (tmp_path / "raw").write_bytes(content)
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", "-c", tmp_path / "raw", file], check=True)
+    imaging = QemuImaging()
+    imaging.inspect("look", file, tmp_path, None, "qcow2")
+    while (job := imaging.poll("look")) and job.state is JobState.RUNNING:
+        time.sleep(0.02)
+    assert job is not None
+    assert job.result is not None
+    imaging.convert("copy", file, job.result, storage.create_image(image, job.result.virtual_size))
+    while (job := imaging.poll("copy")) and job.state is JobState.RUNNING:
+        time.sleep(0.02)
+    assert job is not None
+    assert (job.state, job.done) == (JobState.DONE, 8 * MIB), job
+    storage.seal_image(image, {})
+    assert storage.read_image(image, 0, 8 * MIB) == content
 
 
 def test_an_absent_cluster_keeps_nobody_waiting_for_long(tmp_path: Path) -> None:
