@@ -33,7 +33,11 @@ OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 @dataclass(frozen=True)
 class Machine:
-    """What a node is made of. `memory` in MiB; `disk` a local disk (a raw file), if it has one."""
+    """What a node is made of. `memory` in MiB; `disk` a local disk (a raw file), if it has one.
+
+    `ipxe` says whether its NIC has iPXE in its ROM. Without it, UEFI's own PXE fetches the loader first, as on most
+    real machines; a BIOS node has no other PXE to boot with.
+    """
 
     name: str
     mac: str
@@ -43,6 +47,7 @@ class Machine:
     memory: int = 512
     cpus: int = 1
     disk: str | None = None
+    ipxe: bool = True
 
 
 class VirtualNode:
@@ -174,6 +179,7 @@ class VirtualNode:
 
     def _arguments(self, first: BootDevice) -> list[str]:
         machine = self.machine
+        rom = "" if machine.ipxe else ",romfile="
         index = {"pxe": 1 if first == "pxe" else 2, "disk": 1 if first == "disk" else 2}
         arguments = [
             "qemu-system-x86_64", "-name", machine.name, "-accel", "tcg,thread=multi",
@@ -185,7 +191,7 @@ class VirtualNode:
             "-serial", "chardev:console",
             "-qmp", f"unix:{self._monitor},server=on,wait=off",
             "-netdev", f"tap,id=net0,ifname={machine.tap},script=no,downscript=no",
-            "-device", f"virtio-net-pci,id=nic0,netdev=net0,mac={machine.mac},bootindex={index['pxe']}",
+            "-device", f"virtio-net-pci,id=nic0,netdev=net0,mac={machine.mac},bootindex={index['pxe']}{rom}",
             "-device", "virtio-rng-pci",
         ]  # fmt: skip
         if machine.firmware == "uefi":

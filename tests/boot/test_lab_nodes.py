@@ -36,7 +36,9 @@ class Site:
     tgtd: Tgtd
     redfish: Redfish
 
-    def node(self, number: int, firmware: Firmware, memory: int = 512, local: Path | None = None) -> VirtualNode:
+    def node(
+        self, number: int, firmware: Firmware, memory: int = 512, local: Path | None = None, ipxe: bool = True
+    ) -> VirtualNode:
         machine = Machine(
             name=f"n{number}",
             mac=f"52:54:00:77:00:{number:02x}",
@@ -45,6 +47,7 @@ class Site:
             firmware=firmware,
             memory=memory,
             disk=str(local) if local else None,
+            ipxe=ipxe,
         )
         return VirtualNode(self.folder / "nodes" / machine.name, machine)
 
@@ -176,6 +179,15 @@ def test_boot_once_from_pxe_passes_by_the_local_disk_and_the_next_reset_does_not
     node.log_in()
     node.type("reboot\n")
     node.wait_for_console("LOCAL DISK", 30)
+
+
+def test_a_uefi_node_without_ipxe_in_its_rom_fetches_the_loader_first(site: Site, tiny: Path) -> None:
+    site.export(1, tiny)
+    site.point(1)
+    node = site.node(1, "uefi", ipxe=False)
+    node.power_on()
+    assert marker_of(node).host == "n1"
+    assert "ipxe.efi" in node.console_text()
 
 
 @pytest.mark.long
