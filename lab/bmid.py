@@ -101,7 +101,9 @@ class Bmid:
         parts = self._parts
         if parts is None:
             return
-        for folder in (self.folder, self.imports, self.folder / "credentials"):
+        # bmid doesn't make the folder of its storage itself: it could be a mount that is missing.
+        storage = () if parts.ceph_conf else (parts.storage_folder or self.folder / "storage",)
+        for folder in (self.folder, self.imports, self.folder / "credentials", *storage):
             folder.mkdir(parents=True, exist_ok=True)
         key = self.folder / "site.key"
         if not key.exists():
