@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import resource
 import subprocess
 import sys
@@ -330,6 +331,23 @@ def test_the_installed_command_answers_at_once() -> None:
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert "Exit codes: 0 done" in done.stdout
     assert min(times) < 0.5, times
+
+
+@pytest.mark.parametrize(("node", "words"), [("n1", "n1 accepted"), ("n[1-20]", "20 commands")])
+def test_a_terminal_gets_progress_on_standard_error_and_data_stays_clean(
+    rabbitmq: RabbitMQ, bmid: FakeBmid, tmp_path: Path, node: str, words: str
+) -> None:
+    bmid.pace = 1.5
+    shown, terminal = pty.openpty()
+    environment = {**os.environ, "BMI_URL": rabbitmq.url("alice"), "XDG_CONFIG_HOME": str(tmp_path), "TERM": "xterm"}
+    command = [str(Path(sys.executable).with_name("bmi-publish")), "node", "map", node, "--project", "p1"]
+    command += ["--image", "i", "--wait", "-o", "value", "-c", "state"]
+    done = subprocess.run(command, env=environment, stdout=-1, stderr=terminal, text=True, timeout=60, check=True)
+    os.set_blocking(shown, False)
+    assert words in os.read(shown, 1 << 20).decode()
+    assert set(done.stdout.split()) == {"done"}
+    os.close(shown)
+    os.close(terminal)
 
 
 def test_no_password_is_among_the_options() -> None:
