@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_two_who_want_the_same_image_build_it_once(tmp_path: Path) -> None:
 
     def assemble(work: Path) -> Path:
         built.append(work)
+        time.sleep(0.1)  # the other one comes meanwhile
         (work / "image").write_text("bytes")
         return work / "image"
 
