@@ -107,10 +107,12 @@ class PostgreSQL:
         """The folder of its Unix socket, whose name carries the port."""
         return short_folder(self.folder)
 
-    def create_database(self, name: str) -> str:
-        """Make an empty database and return its SQLAlchemy URL. Raises psycopg.Error, as when it exists."""
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Make a copy of a database that nobody is connected to, an empty one unless it is named, and return its
+        SQLAlchemy URL. Raises psycopg.Error, as when it exists."""
         with psycopg.connect(f"postgresql://{self._address('postgres')}", autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            command = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            connection.execute(command)
         return f"postgresql+psycopg://{self._address(name)}"
 
     def drop_database(self, name: str) -> None:

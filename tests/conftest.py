@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.support.service", "tests.support.bmid"]
+pytest_plugins = ["tests.support.service", "tests.support.bmid", "tests.support.engine"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
