@@ -82,7 +82,7 @@ def make_ports(settings: Settings) -> Ports:
     chosen = getattr(storage, storage.driver, None)
     site_key = _site_key(settings.chap.site_key_file)
     credentials = _Credentials(power.credentials)
-    power_options = {"credentials": credentials, **_plain(power)}
+    power_options = {**_plain(power), "credentials": credentials}
     limits = {
         "max_virtual_size": images.max_size,
         "max_unpacked": images.max_upload,
