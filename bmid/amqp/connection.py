@@ -55,6 +55,7 @@ class Link:
     ) -> None:
         self.name = name
         self.problem: Problem | None = None
+        self.hurry = False  # whether the next failure, and only that, is followed by a short wait
         self._broker = broker
         self._prepare = prepare
         self._chance = chance
@@ -99,8 +100,9 @@ class Link:
 
     def failed(self, error: BmiError) -> float:
         """Give the connection up because of `error`, and return the seconds until the next attempt."""
-        if self._channel is not None and time.monotonic() - self._opened > SETTLED:
+        if self.hurry or (self._channel is not None and time.monotonic() - self._opened > SETTLED):
             self._failures = 0
+        self.hurry = False
         self.close()
         self._failures += 1
         wait = backoff(self._failures, self._chance(), base=RECONNECT_BASE, cap=RECONNECT_CAP)

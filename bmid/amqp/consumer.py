@@ -31,6 +31,10 @@ ACK_EVERY = 16
 # counts one try of the queue's 20 for all that is held; the broker itself takes them back after 30 minutes.
 HOLDS = (60.0, 1500.0)
 UNAVAILABLE = 1.0
+# A message whose headers pika can't decode (a timestamp in the year 10^11) costs the connection before anything is
+# dealt with. Taken one by one, it uses up its own tries and not those of all that were fetched with it.
+FRUITLESS = 2
+TRIES = 30
 
 
 def is_direct_reply(reply_to: str | None) -> bool:
@@ -82,6 +86,9 @@ class Consumer:
         self._pings: deque[Delivery] = deque(maxlen=100)
         self._pinged: float | None = None
         self._progressed = time.monotonic()
+        self._dealt = 0
+        self._fruitless = 0
+        self._one_by_one = False
 
     @property
     def paused(self) -> bool:
@@ -128,7 +135,8 @@ class Consumer:
     def _subscribe(self, channel: BlockingChannel) -> None:
         self._forget()
         declare_queue(channel, self._queue)
-        channel.basic_qos(prefetch_count=PREFETCH)
+        self._watch_for_poison()
+        channel.basic_qos(prefetch_count=1 if self._one_by_one else PREFETCH)
         channel.add_on_cancel_callback(self._on_cancel)
         channel.basic_consume(self._queue.name, self._on_message)
 
@@ -165,6 +173,7 @@ class Consumer:
                 break
             self._held.popleft()
             self._progressed = time.monotonic()
+            self._dealt += 1
             if verdict == ACK:
                 done, run = tag, run + 1
             else:
@@ -178,6 +187,16 @@ class Consumer:
             if time.monotonic() >= end:
                 break
         self._acknowledge(done)
+        if self._one_by_one and self._dealt >= PREFETCH:
+            self._one_by_one = False
+            self.link.reopen()
+
+    def _watch_for_poison(self) -> None:
+        """Where connection after connection ends before a message was dealt with, one of them may be the reason."""
+        self._fruitless = 0 if self._dealt else self._fruitless + 1
+        self._dealt = 0
+        self._one_by_one = self._one_by_one or self._fruitless > FRUITLESS
+        self.link.hurry = FRUITLESS < self._fruitless < TRIES
 
     def _acknowledge(self, tag: int) -> None:
         if tag:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pika
 import pytest
 
 from bmid.amqp import consumer as consumer_module
@@ -83,6 +85,30 @@ def test_what_nobody_can_read_ends_in_bmi_dead_raw_and_whole(rabbitmq, consumer,
         properties, body = get(channel, "bmi.dead")
     assert body == UNREADABLE[name]
     assert (properties.message_id, properties.user_id, properties.headers["x-mine"]) == ("m1", "alice", "kept")
+
+
+class Poison(pika.BasicProperties):
+    """A header that is a timestamp far beyond what Python knows: pika drops the connection over it."""
+
+    def encode(self) -> list[bytes]:
+        table = b"\x01tT" + struct.pack(">Q", 2**62)
+        return [struct.pack(">HI", 1 << 13, len(table)) + table]
+
+
+def test_a_message_that_breaks_the_connection_is_set_aside_and_takes_no_other_with_it(rabbitmq, consumer, receiver):
+    with channel_of(rabbitmq) as channel:
+        for number in range(1, 101):
+            send(channel, event_body(number))
+            if number == 5:
+                channel.basic_publish("bmi.commands", "poison", b"poison", Poison())
+        turn_until(lambda: len(receiver.accepted) == 100, consumer, seconds=60)
+        assert sorted(receiver.accepted) == list(range(1, 101))
+        assert depth(channel, "bmi.dead") == 1
+        for number in range(101, 201):
+            send(channel, event_body(number))
+        turn_until(lambda: len(receiver.accepted) == 200, consumer)
+    assert not consumer._one_by_one
+    assert left_by(consumer, rabbitmq) == 0
 
 
 def test_a_message_without_a_sender_ends_in_bmi_dead(rabbitmq, consumer, receiver):
