@@ -9,6 +9,7 @@ import copy
 import hashlib
 import itertools
 import json
+import logging
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import Connection, event, select
 
 from bmid.drivers.base import Export
@@ -53,7 +55,8 @@ __all__ = ["Bench", "InlineExecutor", "Killed", "QuickDatabase", "Trip", "Virtua
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 LEASE = 30.0
 MIB = 1 << 20
-UNCOPIED = ("_lock", "before", "_before", "storage")  # of a twin: what isn't its state
+TWINS = ("storage", "target", "boot", "power", "imaging")
+WIRING = ("_lock", "before", "_before", "storage", "_write", "_limits", "_work")  # of a twin: what isn't its state
 
 
 class Killed(BaseException):
@@ -116,6 +119,14 @@ class Trip:
         if len(self.seen) - 1 == self.at:
             self.armed = False
             self.strike()
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Without the log, whose tracebacks take longer than what is tested."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
@@ -275,10 +286,9 @@ class Bench:
         self._instances = itertools.count(1)
         self._ids = itertools.count(1)
         self.identity = self.new_identity()
-        self.acceptance = self._acceptance()
-
-    def _acceptance(self) -> Acceptance:
-        return Acceptance(self.database, self.registry, self.site, self.identity, self._ring, limit=64 * MIB)
+        self.acceptance = Acceptance(
+            self.database, self.registry, self.site, self.identity, self._ring, limit=64 * MIB
+        )
 
     def open(self) -> Bench:
         """The head begins: its row, its network."""
@@ -291,21 +301,24 @@ class Bench:
         """Let go of the database."""
         self.database.close()
 
-    def twin(self, folder: Path) -> Bench:
-        """A site that stands exactly as this one does, for another try; this one is closed by it."""
+    def keep(self) -> None:
+        """Remember how everything stands, for `rewind`."""
         self.database.close()
-        folder.mkdir()
-        other = Bench(folder, blank=self.folder / "bmid.db", owners=self.storage.capabilities.owners)
-        for name in ("imports", "staging"):
-            shutil.copytree(self.folder / name, folder / name, dirs_exist_ok=True)
-        for name in ("storage", "target", "boot", "power"):
-            theirs, mine = vars(getattr(other, name)), vars(getattr(self, name))
-            theirs |= {key: copy.deepcopy(value) for key, value in mine.items() if key not in UNCOPIED}
-        other.clock.moment, other.site = self.clock.moment, self.site
-        other.identity, other._ids = self.identity, copy.copy(self._ids)
-        other._instances = copy.copy(self._instances)
-        other.acceptance = other._acceptance()
-        return other
+        self._kept = self.folder.with_name(f"{self.folder.name}-kept")
+        shutil.copytree(self.folder, self._kept)
+        self._twins = {name: _state(getattr(self, name)) for name in TWINS}
+        self._kept_values = (self.clock.moment, self.identity)
+
+    def rewind(self) -> None:
+        """Everything stands again as it was kept."""
+        self.database.close()
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._kept, self.folder)
+        for name, state in self._twins.items():
+            vars(getattr(self, name)).update(copy.deepcopy(state))
+        self.clock.moment, self.identity = self._kept_values
+        self.identity.active.clear()
+        self.trip.armed, self.trip.seen = False, []
 
     def _ring(self) -> None:
         self.rings += 1
@@ -518,6 +531,11 @@ class Bench:
         self.imaging._jobs.clear()
         self.imaging._work.clear()
         return self.identity
+
+
+def _state(twin: Any) -> dict[str, Any]:
+    state = {key: copy.deepcopy(value) for key, value in vars(twin).items() if key not in WIRING}
+    return state | ({"_work": {}} if "_work" in vars(twin) else {})
 
 
 class _View:
