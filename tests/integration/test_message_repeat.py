@@ -1,0 +1,142 @@
+"""The same message again: one effect, and an answer each time."""
+
+from __future__ import annotations
+
+import pytest
+
+from bmi_publish import State, Ticket
+from bmid.handlers.create_project import CreateProject
+from bmid.handlers.import_image import ImportImage
+from bmid.handlers.map_node import MapNode
+from bmid.handlers.register_node import RegisterNode
+from bmid.handlers.remove_image import RemoveImage
+from bmid.handlers.remove_node import RemoveNode
+from bmid.handlers.remove_project import RemoveProject
+from bmid.handlers.unmap_node import UnmapNode
+from bmid.messages.base import Command
+from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed
+from tests.support.bmid import House
+from tests.support.image import bios_disk
+from tests.support.listener import Listener
+
+COPIES = 5
+ACCEPTED = OperationAccepted.type
+
+
+def prepared(house: House, kind: str) -> tuple[Command, str]:
+    """A command that can be done now, and its outcome's type."""
+    project = house.name("p") if kind == "project.create" else house.project()
+    if kind == "project.create":
+        return CreateProject(project=project), "bmi.project.created.v1"
+    if kind == "project.remove":
+        return RemoveProject(project=project), "bmi.project.removed.v1"
+    if kind == "image.import":
+        command = ImportImage(project=project, image="i", source=house.file(bios_disk()))
+        return command, "bmi.image.imported.v1"
+    if kind == "node.register":
+        return RegisterNode(node=house.name("r"), macs=("52:54:00:77:00:01",)), "bmi.node.registered.v1"
+    if kind == "node.remove":
+        return RemoveNode(node=house.node()), "bmi.node.removed.v1"
+    image = house.image(project)
+    if kind == "image.remove":
+        return RemoveImage(project=project, image=image), "bmi.image.removed.v1"
+    node = house.node()
+    if kind == "node.map":
+        return MapNode(project=project, node=node, image=image), "bmi.node.mapped.v1"
+    house.mapped(project, image, node)
+    return UnmapNode(project=project, node=node), "bmi.node.unmapped.v1"
+
+
+def send_in_turn(house: House, heard: Listener, ticket: Ticket, *kinds: str) -> None:
+    """Each copy after the answer to the one before."""
+    for copy in range(1, COPIES + 1):
+        house.client().publish(ticket)
+        heard.until(lambda copy=copy: all(len(heard.of(ticket.id, kind)) >= copy for kind in kinds))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "project.create",
+        "project.remove",
+        "image.import",
+        "image.remove",
+        "node.register",
+        "node.remove",
+        "node.map",
+        "node.unmap",
+    ],
+)
+def test_a_command_sent_five_times_is_done_once_and_answered_five_times(house: House, kind: str) -> None:
+    command, outcome = prepared(house, kind)
+    operations = house.rows("operation")
+    with house.listener() as heard:
+        ticket = house.ticket(command)
+        send_in_turn(house, heard, ticket, ACCEPTED, outcome)
+        for event in (ACCEPTED, outcome):
+            copies = heard.of(ticket.id, event)
+            assert len(copies) == COPIES
+            assert len({(one.id, one.sequence, str(one.data)) for one in copies}) == 1, "the old event, not a new one"
+        ends = [one for one in heard.of(ticket.id) if one.type not in (ACCEPTED, "bmi.operation.progressed.v1")]
+        assert {one.type for one in ends} == {outcome}
+    assert house.rows("operation") == operations + 1
+    if kind == "node.register":
+        house.did(RemoveNode(node=command.node))  # type: ignore[attr-defined]
+
+
+def test_five_copies_at_once_have_one_effect_and_are_answered(house: House) -> None:
+    project = house.project()
+    image, node = house.image(project), house.node()
+    disks = house.rows("disk")
+    with house.listener() as heard:
+        ticket = house.ticket(MapNode(project=project, node=node, image=image))
+        for _ in range(COPIES):
+            house.client().publish(ticket)
+        heard.until(lambda: heard.of(ticket.id, "bmi.node.mapped.v1"))
+        assert {one.data["operation"] for one in heard.of(ticket.id)} == {
+            heard.of(ticket.id, ACCEPTED)[0].data["operation"]
+        }
+    assert house.rows("disk") == disks + 1
+    house.did(UnmapNode(project=project, node=node))
+
+
+def test_a_refused_command_is_refused_once_and_says_so_five_times(house: House) -> None:
+    with house.listener() as heard, house.nothing_left():
+        ticket = house.ticket(MapNode(project="nobody", node="none", image="nothing"))
+        send_in_turn(house, heard, ticket, ACCEPTED, OperationFailed.type)
+        assert len({one.id for one in heard.of(ticket.id, OperationFailed.type)}) == 1
+
+
+def test_a_rejected_command_is_rejected_once_and_says_so_five_times(house: House) -> None:
+    with house.listener() as heard:
+        sound = house.ticket(CreateProject(project="p"))
+        assert sound.envelope is not None
+        broken = type(sound.envelope)(**{**vars(sound.envelope), "data": {"project": "Not A Name"}})
+        ticket = Ticket.of(broken)
+        send_in_turn(house, heard, ticket, CommandRejected.type)
+        assert len({one.id for one in heard.of(ticket.id)}) == 1
+
+
+def test_the_same_id_with_other_content_is_rejected_and_the_first_one_stands(house: House) -> None:
+    first, second = house.name("p"), house.name("p")
+    client = house.client()
+    result = client.wait(CreateProject(project=first), 30, id=f"{first}-id")
+    assert result.ok
+    with house.nothing_left():
+        other = client.wait(CreateProject(project=second), 30, id=f"{first}-id")
+        assert other.state is State.REJECTED
+        assert other.problem is not None
+        assert other.problem.slug == "id-reused"
+        assert "id of its own" in other.problem.todo
+    again = client.wait(CreateProject(project=first), 30, id=f"{first}-id")
+    assert again.ok
+    assert again.operation == result.operation
+
+
+def test_the_same_id_of_another_user_or_source_is_another_command(house: House) -> None:
+    name = house.name("p")
+    mine = house.client("alice").wait(CreateProject(project=name), 30, id="shared-id")
+    theirs = house.client("bob").wait(CreateProject(project=name), 30, id="shared-id")
+    assert mine.ok
+    assert theirs.ok
+    assert mine.operation != theirs.operation
