@@ -57,6 +57,8 @@ class BootWatch:
             try:
                 self._look(boot, disk, now)
             except TransientError as error:
+                # What it has seen may not be written down: the counters will tell it again.
+                self._watches.pop((boot.disk, boot.attempt, boot.base), None)
                 log.debug("boot.unseen", node=boot.node, detail=str(error))
         return bool(watched)
 

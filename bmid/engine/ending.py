@@ -20,6 +20,7 @@ from bmid.store.database import Tx
 __all__ = ["Ending"]
 
 log = structlog.get_logger(__name__)
+PATIENCE = 5  # failures in a row after which an error that asks for a quick return gets the usual back-off
 
 
 class Ending:
@@ -61,7 +62,9 @@ class Ending:
             self.give_up(tx, turn, error, step)
             return
         asked = error.delay if isinstance(error, TransientError) else None
-        delay = backoff(one.attempts + 1, self._chance()) if asked is None else asked
+        delay = backoff(one.attempts + 1, self._chance())
+        if asked is not None:
+            delay = asked if one.attempts < PATIENCE else max(asked, delay)
         why = f"{step}: {error}"
         self._later(
             tx,
@@ -80,7 +83,11 @@ class Ending:
         one = turn.record
         known = Problem.model_validate(one.problem) if one.problem else None
         problem = known or error.problem.model_copy(update={"step": step})
-        stored = {**problem.model_dump(mode="json"), "refused": isinstance(error, Refused)}
+        if one.plan is None:
+            self.fail(tx, turn, problem, refused=False)
+            return
+        refused = bool(one.problem["refused"]) if one.problem else isinstance(error, Refused)
+        stored = {**problem.model_dump(mode="json"), "refused": refused}
         stuck = one.phase is Phase.REVERTING
         phase = Phase.STUCK if stuck else Phase.REVERTING
         why = f"{step}: {error}"

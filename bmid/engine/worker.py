@@ -7,30 +7,29 @@ the claims are given back in the transaction that says so.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from bmid.drivers.base import Boot, Imaging, Isolation, Power, Storage, Target
-from bmid.drivers.loader import guarded
 from bmid.engine import executor
 from bmid.engine.ending import Ending
 from bmid.engine.executor import StepFailed
+from bmid.engine.identity import Identity, Ports
 from bmid.engine.turn import Turn
 from bmid.errors import BmiError, ClaimLost, PermanentError, Refused, TransientError
 from bmid.handlers.base import Context, Handler
 from bmid.handlers.registry import Registry
 from bmid.messages.base import Command
+from bmid.model.claim import Held
 from bmid.model.operation import Operation, Phase
 from bmid.model.site import Site
-from bmid.steps.base import Plan, Wait, World
-from bmid.store import operations
+from bmid.steps.base import Plan, Wait
+from bmid.store import claims, operations
 from bmid.store.database import Database, Tx
 from bmid.store.operations import Busy
 from bmid.store.rows import apply
@@ -41,53 +40,13 @@ __all__ = ["Identity", "Ports", "Worker"]
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who this head is, and for how long its claims run. `active` are the operations in its workers' hands."""
+class Unplanned(Exception):
+    """An operation was taken, but could not be planned, and its transaction was rolled back."""
 
-    head: str
-    instance: str
-    source: str
-    lease: float
-    dead_after: float
-    give_up_after: float
-    active: set[str]
-
-    @property
-    def holder(self) -> str:
-        """The name under which this running instance holds claims."""
-        return f"{self.head}/{self.instance}"
-
-
-@dataclass(frozen=True)
-class Ports:
-    """The drivers of this head, unguarded, and what steps get beside them."""
-
-    storage: Storage
-    target: Target
-    boot: Boot
-    imaging: Imaging
-    power: Mapping[str, Power]
-    isolation: Isolation
-    secret: Callable[[str, int], str]
-    staging: Path
-    imports: Path | None
-
-    def world(self, turn: Turn) -> World:
-        """The same for the steps of one turn, each call guarded by its claims."""
-        verify = turn.verify
-        return World(
-            storage=guarded(self.storage, verify),
-            target=guarded(self.target, verify),
-            boot=guarded(self.boot, verify),
-            imaging=guarded(self.imaging, verify),
-            power={name: guarded(driver, verify) for name, driver in self.power.items()},
-            isolation=guarded(self.isolation, verify),
-            secret=self.secret,
-            staging=self.staging,
-            imports=self.imports,
-            notes=turn,
-        )
+    def __init__(self, operation: str, error: Exception) -> None:
+        super().__init__(operation)
+        self.operation = operation
+        self.error = error
 
 
 class Worker:
@@ -119,12 +78,15 @@ class Worker:
         except Busy as busy:
             self._postpone(busy.operation)
             return False
+        except Unplanned as failure:
+            self._unplanned(failure.operation, failure.error)
+            return True
         if turn is None:
             return False
         one = turn.record
         with bound_contextvars(operation=one.id, command=one.type, correlation=one.correlation, project=one.project):
             try:
-                self._run(turn)
+                self._carry_out(turn)
             except ClaimLost as lost:
                 log.warning("operation.claim_lost", detail=str(lost))
             except TransientError as error:
@@ -142,19 +104,43 @@ class Worker:
     def _take(self) -> Turn | None:
         """The next operation with its plan; those that need nothing in the world end right here."""
         me = self._identity
-        with self._database.write() as tx:
-            taken = operations.take(tx, me.head, me.holder, me.lease)
-            if taken is None:
-                return None
-            turn = Turn(self._database, taken[0], taken[1], me.holder, me.source, self._ports.staging)
-            me.active.add(turn.operation)
-            try:
+        turn: Turn | None = None
+        try:
+            with self._database.write() as tx:
+                taken = operations.take(tx, me.head, me.holder, me.lease)
+                if taken is None:
+                    return None
+                turn = self._turn(*taken)
+                me.active.add(turn.operation)
                 if turn.record.plan is None:
                     self._plan(tx, turn)
-            except BaseException:
-                me.active.discard(turn.operation)
+                return turn
+        except BaseException as error:
+            if turn is None or not isinstance(error, Exception):
                 raise
-            return turn
+            me.active.discard(turn.operation)
+            raise Unplanned(turn.operation, error) from error
+
+    def _turn(self, operation: Operation, held: tuple[Held, ...]) -> Turn:
+        me = self._identity
+        return Turn(self._database, operation, held, me.holder, me.source, self._ports.staging)
+
+    def _unplanned(self, operation: str, error: Exception) -> None:
+        """Its transaction is undone. Try again later, so that it holds up nobody else; too often, and it has failed."""
+        me = self._identity
+        known = self._known(StepFailed("plan", error))
+        with self._database.write() as tx:
+            held = claims.take(tx, [f"operation:{operation}"], me.holder, me.lease, operation)
+            fresh = operations.find(tx, operation)
+            if held is None or fresh is None:
+                return
+            turn = self._turn(fresh, held)
+            if fresh.phase is not Phase.PENDING:
+                turn.release_in(tx, ended=True)
+            elif isinstance(known, PermanentError):
+                self._ending.give_up(tx, turn, known, "plan")
+            else:
+                self._ending.retry(tx, turn, known, "plan")
 
     def _plan(self, tx: Tx, turn: Turn) -> None:
         handler, command = self._handler(turn.record)
@@ -174,6 +160,14 @@ class Worker:
             turn.release_in(tx)
             operations.change(tx, turn.operation, claimed_until=None)
             turn.record = replace(turn.record, phase=Phase.PENDING)
+
+    def _carry_out(self, turn: Turn) -> None:
+        try:
+            self._run(turn)
+        except ClaimLost:
+            raise
+        except Exception as error:
+            self._failed(turn, StepFailed("outcome", error))
 
     def _run(self, turn: Turn) -> None:
         if turn.record.phase not in (Phase.RUNNING, Phase.REVERTING):
@@ -207,19 +201,23 @@ class Worker:
         self._ending.succeed(tx, turn, outcome.event)
 
     def _failed(self, turn: Turn, failure: StepFailed) -> None:
-        error = failure.error
+        error = self._known(failure)
         if isinstance(error, ClaimLost):
             raise error
-        if not isinstance(error, BmiError):
-            log.error("step.crashed", step=failure.step, exc_info=error)
-            kind = type(error).__name__
-            error = TransientError("unexpected", f"an unexpected {kind} in step {failure.step}; see bmid's log")
         with self._database.write() as tx:
             turn.verify_in(tx)
             if isinstance(error, PermanentError | Refused):
                 self._ending.give_up(tx, turn, error, failure.step)
             else:
                 self._ending.retry(tx, turn, error, failure.step)
+
+    def _known(self, failure: StepFailed) -> BmiError:
+        error = failure.error
+        if isinstance(error, BmiError):
+            return error
+        log.error("step.crashed", step=failure.step, exc_info=error)
+        kind = type(error).__name__
+        return TransientError("unexpected", f"an unexpected {kind} in step {failure.step}; see bmid's log")
 
     def _wait(self, turn: Turn, wait: Wait) -> None:
         with self._database.write() as tx:

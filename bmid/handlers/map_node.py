@@ -82,7 +82,8 @@ def plan(command: MapNode, context: Context) -> Plan:
     image, node = _image(command, context), _node(command, context)
     in_place = context.view.disk(node.disk) if node.disk else None
     if in_place:
-        if (in_place.image, in_place.project) == (image.id, command.project):
+        same = (in_place.image, in_place.project) == (image.id, command.project)
+        if same and in_place.state is DiskState.MAPPED:
             return Plan(memo={"changed": False, "disk": in_place.id, "power": "untouched"})
         raise Refused(
             "disk-in-place",

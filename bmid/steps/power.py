@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from bmid.drivers.base import Power, PowerAction, PowerState
-from bmid.errors import PermanentError
+from bmid.errors import PermanentError, TransientError
 from bmid.model.entity import PowerAddress
 from bmid.steps.base import Step, Wait, World
 
@@ -84,18 +84,34 @@ class PowerOff(PowerStep):
     def apply(self, world: World) -> Wait | None:
         """Ask, look, and ask again where a BMC forgets."""
         port, notes = self.port(world), world.notes
-        if notes.mark("power-unverified") or port.state(self.bmc) is PowerState.OFF:
+        if notes.mark("power-unverified") or self._is_off(port):
             return None
         now = notes.now()
         asked: list[str] = notes.mark("off-asked") or []
         if not asked or now - datetime.fromisoformat(asked[-1]) >= ASK_AGAIN:
             asked = [*asked, now.isoformat()]
             notes.write("off-asked", asked)
-            port.request(self.bmc, PowerAction.OFF)
-            if port.state(self.bmc) is PowerState.OFF:
+            if self._asked(port) and self._is_off(port):
                 return None
         deadline = datetime.fromisoformat(asked[0]) + timedelta(seconds=self.deadline)
         if self.force and now >= deadline:
             notes.write("power-unverified", True)
             return None
         return Wait(now + LOOK, "waits for the BMC to say that the node is off", None if self.force else deadline)
+
+    def _is_off(self, port: Power) -> bool:
+        try:
+            return port.state(self.bmc) is PowerState.OFF
+        except TransientError:
+            if not self.force:
+                raise
+            return False  # a BMC out of reach must not keep a node that is to be cut off in any case
+
+    def _asked(self, port: Power) -> bool:
+        try:
+            port.request(self.bmc, PowerAction.OFF)
+        except TransientError:
+            if not self.force:
+                raise
+            return False
+        return True

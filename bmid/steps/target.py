@@ -18,7 +18,7 @@ class ExportDisk(Step):
     """The disk is exported to one initiator, and whoever exported it before is cut off.
 
     A disk that nobody was noted to export was never open to an initiator: there is nobody to cut off. `again` says
-    that it was exported before, also where the storage knows no owners.
+    that it was exported before. Where the storage knows no owners, nobody is ever noted, and only a look tells.
     """
 
     kind: ClassVar[str] = "export-disk"
@@ -34,7 +34,7 @@ class ExportDisk(Step):
         """Create the target, note its client, then let the initiator in: nothing unrecorded ever gets I/O."""
         export = self._export(world)
         recorded = world.notes.owner(self.disk)
-        if recorded is not None or self.again:
+        if recorded is not None or self.again or not world.storage.capabilities.owners:
             if self._stands(world, world.target.status(self.shard, self.number), recorded):
                 return None
             world.storage.fence(self.disk, [recorded] if recorded else [])

@@ -47,6 +47,7 @@ from bmid.model.site import Site
 from bmid.store import networks, operations, schema
 from bmid.store.clock import Clock
 from bmid.store.database import Database, Tx
+from bmid.store.migration import migrate
 from bmid.store.view import StoreView
 from lab.postgresql import PostgreSQL
 
@@ -134,7 +135,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite database with this program's schema, to be copied: that takes no time."""
     path = tmp_path_factory.mktemp("blank") / "bmid.db"
     database = Database(f"sqlite:///{path}")
-    database.migrate()
+    migrate(database)
     database.close()
     return path
 
@@ -143,7 +144,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def blank_postgresql(postgresql: PostgreSQL) -> str:
     """The name of the same in PostgreSQL, which copies it as well."""
     database = Database(postgresql.create_database("blank"))
-    database.migrate()
+    migrate(database)
     database.close()
     return "blank"
 
@@ -271,7 +272,7 @@ class Bench:
             shutil.copy(blank, folder / "bmid.db")
         self.database = QuickDatabase(url or f"sqlite:///{folder}/bmid.db", self.clock, self.trip)
         if url is None and blank is None:
-            self.database.migrate()
+            migrate(self.database)
         self.registry = registry or discover()
         self.site = Site(upload_url="http://head:8470", power_drivers=("memory",), **site)
         self.storage = MemoryStorage(owners=owners)
@@ -411,18 +412,20 @@ class Bench:
     def settle(self, worker: Worker | None = None, seconds: float = 6 * 3600) -> None:
         """Work until nothing is left to do or to wait for; time passes as it is waited for."""
         mine = worker or self.worker()
-        end = self.clock.moment + timedelta(seconds=seconds)
+        end, idle = self.clock.moment + timedelta(seconds=seconds), 0
         for _ in range(3000):
             try:
                 if mine.run_once():
+                    idle = 0
                     continue
             except TransientError:
                 self.clock.advance(0.5)  # as the thread does that turns it
                 continue
             due = self._next_due()
-            if due is None or self.clock.moment >= end:
+            if due is None or self.clock.moment >= end or idle > 50:
                 return
-            self.clock.moment = max(due, self.clock.moment + timedelta(milliseconds=50))
+            idle += due <= self.clock.moment
+            self.clock.moment = max(due, self.clock.moment + timedelta(seconds=1 if due <= self.clock.moment else 0))
         raise AssertionError("this never ends")
 
     def _next_due(self) -> datetime | None:

@@ -1,0 +1,63 @@
+"""Who a head is, and the drivers that it has. Values only; who uses them how, the worker knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmid.drivers.base import Boot, Imaging, Isolation, Power, Storage, Target
+from bmid.drivers.loader import GuardedMapping, guarded
+from bmid.engine.turn import Turn
+from bmid.steps.base import World
+
+__all__ = ["Identity", "Ports"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this head is, and for how long its claims run. `active` are the operations in its workers' hands."""
+
+    head: str
+    instance: str
+    source: str
+    lease: float
+    dead_after: float
+    give_up_after: float
+    active: set[str]
+
+    @property
+    def holder(self) -> str:
+        """The name under which this running instance holds claims."""
+        return f"{self.head}/{self.instance}"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The drivers of this head, unguarded, and what steps get beside them."""
+
+    storage: Storage
+    target: Target
+    boot: Boot
+    imaging: Imaging
+    power: Mapping[str, Power]
+    isolation: Isolation
+    secret: Callable[[str, int], str]
+    staging: Path
+    imports: Path | None
+
+    def world(self, turn: Turn) -> World:
+        """The same for the steps of one turn, each call guarded by its claims."""
+        verify = turn.verify
+        return World(
+            storage=guarded(self.storage, verify),
+            target=guarded(self.target, verify),
+            boot=guarded(self.boot, verify),
+            imaging=guarded(self.imaging, verify),
+            power=GuardedMapping(self.power, verify),
+            isolation=guarded(self.isolation, verify),
+            secret=self.secret,
+            staging=self.staging,
+            imports=self.imports,
+            notes=turn,
+        )

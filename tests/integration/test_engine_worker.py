@@ -1,0 +1,297 @@
+"""How a turn ends: waits, retries, ways back, stuck operations, lost claims, and surprises before and after the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bmid.drivers.base import PowerState
+from bmid.errors import ClaimLost, PermanentError, TransientError
+from bmid.handlers.registry import Registry, discover
+from bmid.model.operation import Phase
+from tests.support.engine import LEASE, Bench
+
+pytestmark = pytest.mark.usefixtures("quiet")
+MAP = {"project": "p1", "node": "n1", "image": "debian"}
+UNMAP = {"project": "p1", "node": "n1"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
+    """A site with one image and two nodes."""
+    site = Bench(tmp_path, blank=blank).open()
+    site.furnish("n1", "n2")
+    yield site
+    site.close()
+
+
+class SlowPower:
+    """Takes a request to switch off, and is off so many seconds later, by the site's clock."""
+
+    def __init__(self, bench: Bench, seconds: float) -> None:
+        self.bench, self.seconds, self.asked = bench, seconds, 0
+        self.off_at: float | None = None
+        bench.power.before = self.look
+
+    def look(self, name: str, arguments: tuple[Any, ...]) -> None:
+        now = self.bench.clock.moment.timestamp()
+        switch = self.bench.power.switch(arguments[0].address)
+        switch.lies = True
+        if name == "request":
+            self.asked += 1
+            self.off_at = self.off_at or now + self.seconds
+        elif self.off_at is not None and now >= self.off_at:
+            switch.state = PowerState.OFF
+
+
+def test_a_slow_bmc_is_waited_for_without_a_claim_and_others_stay_behind(bench: Bench) -> None:
+    """The operation gives its claims back while it waits; a later one on the node doesn't overtake it."""
+    bench.do("node.map", **MAP)
+    SlowPower(bench, 30)
+    unmap, again = bench.command("node.unmap", **UNMAP), bench.command("node.map", **MAP)
+    other = bench.command("node.map", project="p1", node="n2", image="debian")
+    worker = bench.worker()
+    while worker.run_once():
+        pass
+    waiting = bench.find(unmap.id)
+    assert (waiting.phase, waiting.why) == (Phase.RUNNING, "waits for the BMC to say that the node is off")
+    assert bench.find(again.id).phase is Phase.PENDING
+    assert bench.find(other.id).phase is Phase.RUNNING  # its own BMC is slow as well, but it has begun
+    began = bench.clock.moment
+    bench.settle()
+    assert bench.final(unmap.id)["data"]["power"] == "off"
+    assert (bench.clock.moment - began).total_seconds() >= 30
+    events = [one["type"] for one in bench.events() if one.get("subject") == "node/n1"]
+    assert events[-2:] == ["bmi.node.unmapped.v1", "bmi.node.mapped.v1"] or "bmi.node.unmapped.v1" in events
+
+
+def test_a_bmc_that_lies_fails_the_unmap_and_leaves_the_node_mapped(bench: Bench) -> None:
+    """After the deadline; nothing was taken from the node."""
+    bench.do("node.map", **MAP)
+    bench.power.switch("bmc-n1").lies = True
+    began = bench.clock.moment
+    event = bench.do("node.unmap", **UNMAP)
+    assert event["problem"]["type"] == "urn:bmi:problem:deadline-passed"
+    assert 120 <= (bench.clock.moment - began).total_seconds() < 130
+    assert bench.view().node("n1").disk is not None
+    assert bench.unexplained() == []
+
+
+@pytest.mark.parametrize("fault", ["lies", "dead"])
+def test_with_force_a_node_whose_bmc_is_no_use_is_cut_off(bench: Bench, fault: str) -> None:
+    """Its target goes, and the event says that nobody knows whether it is off."""
+    bench.do("node.map", **MAP)
+    setattr(bench.power.switch("bmc-n1"), fault, True)
+    event = bench.do("node.unmap", **UNMAP, force=True)
+    assert event.get("power") == "unknown", event
+    assert bench.unexplained() == []
+    assert bench.view().disks() == []
+
+
+def test_a_live_session_without_a_power_driver_is_refused_unless_forced(tmp_path: Path, blank: Path) -> None:
+    """The refusal names node and disk, and the node goes on running."""
+    bench = Bench(tmp_path, blank=blank).open()
+    bench.furnish("n1", power=False)
+    bench.do("node.map", **MAP)
+    disk = bench.view().disks()[0]
+    secret = bench.ports().secret(disk.id, disk.generation)
+    bench.target.log_in(disk.shard, disk.number, address=disk.address, user=disk.id, secret=secret)
+    bench.boot.answering[disk.address] = True
+    event = bench.do("node.unmap", **UNMAP)
+    assert event["refused"] is True
+    assert event["problem"]["type"] == "urn:bmi:problem:session-live"
+    assert "n1" in event["problem"]["detail"]
+    assert disk.name in event["problem"]["detail"]
+    assert bench.unexplained() == []
+    assert bench.do("node.unmap", **UNMAP, force=True)["power"] == "unknown"
+    assert bench.unexplained() == []
+    bench.close()
+
+
+def test_a_plan_that_runs_again_leaves_the_standing_target_alone(tmp_path: Path, blank: Path) -> None:
+    """While the BMC is waited for, the node may have logged in already: its session survives, on any storage."""
+    for owners in (True, False):
+        folder = tmp_path / str(owners)
+        folder.mkdir()
+        bench = Bench(folder, blank=blank, owners=owners).open()
+        bench.furnish("n1")
+        made: list[int] = []
+        bench.target.before = lambda name, arguments, made=made: made.append(1) if name == "create" else None
+        bench.power.switch("bmc-n1").lies = True
+        one = bench.command("node.map", **MAP)
+        bench.settle(seconds=10)
+        assert bench.find(one.id).why == "waits for the BMC to say that the node is on"
+        bench.power.switch("bmc-n1").state = PowerState.ON
+        bench.settle()
+        assert bench.find(one.id).phase is Phase.SUCCEEDED
+        assert len(made) == 1, f"owners={owners}"
+        bench.close()
+
+
+def test_a_step_that_fails_for_too_long_is_undone(bench: Bench) -> None:
+    """give_up_after: the last error is the problem, with its step, and what was undone."""
+    bench.target.down.add("0")
+    bench.target.down.add("1")
+    one = bench.command("node.map", **MAP)
+    bench.settle(seconds=1800)
+    assert bench.find(one.id).phase is Phase.RUNNING
+    assert bench.find(one.id).attempts > 5
+    bench.settle(seconds=2100)
+    assert bench.find(one.id).phase is Phase.REVERTING  # the target can't be looked at, so it can't be said to be gone
+    bench.target.down.clear()
+    bench.settle()
+    problem = bench.final(one.id)["data"]["problem"]
+    assert problem["step"] == "export-disk"
+    assert problem["type"] == "urn:bmi:problem:target-down"
+    assert "clone-disk" in problem["undone"]
+    assert bench.unexplained() == []
+
+
+def test_what_cannot_be_undone_is_stuck_and_blocks_its_node_alone(bench: Bench) -> None:
+    """It keeps its keys; the operator's retry finishes the way back, with the problem it failed with first."""
+    def fail(name: str, arguments: tuple[Any, ...]) -> None:
+        if name in ("point", "clear"):
+            raise PermanentError("disk-full", "no space for scripts")
+
+    bench.boot.before = fail
+    one = bench.command("node.map", **MAP)
+    bench.settle()
+    assert bench.find(one.id).phase is Phase.STUCK
+    behind = bench.command("node.unmap", **UNMAP)
+    bench.boot.before = None
+    bench.settle()
+    assert bench.find(behind.id).phase is Phase.PENDING
+    assert bench.do("node.map", project="p1", node="n2", image="debian")["changed"] is True
+    with bench.database.write() as tx:
+        from bmid.store import operations
+
+        operations.change(tx, one.id, phase=Phase.REVERTING, due_at=tx.now, attempts=0, first_failed_at=None)
+    bench.settle()
+    assert bench.final(one.id)["data"]["problem"]["type"] == "urn:bmi:problem:disk-full"
+    assert bench.find(behind.id).phase is Phase.SUCCEEDED
+    assert bench.unexplained() == []
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_who_has_lost_the_claim_touches_nothing(bench: Bench, moment: int) -> None:
+    """From the moment on that another worker has the claim, no call of the first one gets through."""
+    one = bench.command("node.map", **MAP)
+    calls: list[str] = []
+
+    def steal() -> None:
+        from bmid.store import claims
+
+        with bench.database.write() as tx:
+            tx.execute(claims.update(claims.claim).where(claims.claim.c.operation == one.id).values(
+                epoch=claims.claim.c.epoch + 1, holder="h1/other", expires_at=bench.clock.moment))  # fmt: skip
+        for twin in (bench.storage, bench.target, bench.boot, bench.power):
+            name = "_before" if twin is bench.storage else "before"
+            setattr(twin, name, lambda call, _arguments: calls.append(call))
+
+    number = -1
+
+    def count(what: str) -> None:
+        nonlocal number
+        if what.startswith("after") and "commit" not in what:
+            number += 1
+            if number == moment:
+                bench.trip.armed = False
+                steal()
+
+    bench.trip = Counting(count)
+    worker = bench.worker()
+    bench.database._trip = bench.trip
+    bench.trip.armed = True
+    worker.run_once()
+    bench.trip.armed = False
+    assert number >= moment
+    assert calls == []
+    assert bench.finals(one.id) == []
+    bench.clock.advance(LEASE + 1)
+    for twin in (bench.storage, bench.target, bench.boot, bench.power):
+        setattr(twin, "_before" if twin is bench.storage else "before", lambda _call, _arguments: None)
+    bench.settle()
+    assert bench.find(one.id).phase is Phase.SUCCEEDED
+    assert len(bench.finals(one.id)) == 1
+    assert bench.unexplained() == []
+
+
+class Counting:
+    """A trip wire that only tells."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell, self.armed = tell, False
+        self.seen: list[str] = []
+
+    def __call__(self, what: str) -> None:
+        if self.armed:
+            self.tell(what)
+
+
+def _broken(part: str, error: Exception, times: int) -> Registry:
+    """A registry whose node.register has a handler with a fault, so many times."""
+    registry = discover()
+    handler = registry.commands["bmi.node.register.v1"]
+    left = [times]
+    sound = getattr(handler, part)
+
+    def faulty(*arguments: Any) -> Any:
+        if left[0] > 0:
+            left[0] -= 1
+            raise error
+        return sound(*arguments)
+
+    commands = {**registry.commands, handler.command.type: replace(handler, **{part: faulty})}
+    return Registry(commands, registry.queries, registry.events)
+
+
+@pytest.mark.parametrize("part", ["plan", "finish"])
+@pytest.mark.parametrize("error", [TransientError("later", "not now"), AssertionError(), KeyError("gone")])
+def test_a_handler_that_fails_holds_up_nobody_else(
+    tmp_path: Path, blank: Path, part: str, error: Exception
+) -> None:
+    """Its operation is tried again with back-off, others go on at once, and it ends well when it can."""
+    bench = Bench(tmp_path, blank=blank, registry=_broken(part, error, 3)).open()
+    bad = bench.command("node.register", node="n1", macs=["52:54:00:00:00:01"])
+    good = bench.command("project.create", project="p1")
+    worker = bench.worker()
+    for _ in range(4):
+        worker.run_once()
+    assert bench.find(good.id).phase is Phase.SUCCEEDED
+    assert bench.find(bad.id).attempts == 1
+    assert bench.find(bad.id).why
+    bench.settle()
+    assert bench.find(bad.id).phase is Phase.SUCCEEDED
+    assert bench.unexplained() == []
+    bench.close()
+
+
+@pytest.mark.parametrize("part", ["plan", "finish"])
+def test_a_handler_that_always_fails_ends_as_failed(tmp_path: Path, blank: Path, part: str) -> None:
+    """After give_up_after, with one final event; nothing is stuck."""
+    bench = Bench(tmp_path, blank=blank, registry=_broken(part, KeyError("gone"), 10**6)).open()
+    bad = bench.command("node.register", node="n1", macs=["52:54:00:00:00:01"])
+    bench.settle()
+    assert bench.find(bad.id).phase is Phase.FAILED
+    assert bench.final(bad.id)["data"]["problem"]["type"] == "urn:bmi:problem:unexpected"
+    assert bench.unexplained() == []
+    bench.close()
+
+
+def test_a_plan_that_is_refused_for_good_before_it_began_ends_as_failed(tmp_path: Path, blank: Path) -> None:
+    """A permanent error of a plan: nothing to undo, one final event."""
+    bench = Bench(tmp_path, blank=blank, registry=_broken("plan", PermanentError("never", "no"), 10**6)).open()
+    bad = bench.command("node.register", node="n1", macs=["52:54:00:00:00:01"])
+    bench.settle()
+    assert bench.find(bad.id).phase is Phase.FAILED
+    assert bench.final(bad.id)["data"]["problem"]["type"] == "urn:bmi:problem:never"
+    bench.close()
+
+
+def test_claim_lost_is_an_error_of_its_own() -> None:
+    """It is no transient error: nobody tries again under a claim that has gone."""
+    assert not isinstance(ClaimLost(), TransientError | PermanentError)
