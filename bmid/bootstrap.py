@@ -20,8 +20,8 @@ from bmid.amqp.consumer import Consumer
 from bmid.amqp.ping import Pinger
 from bmid.amqp.relay import Relay
 from bmid.amqp.responder import Responder
-from bmid.daemon import Bell, Daemon, Loop
-from bmid.drivers.loader import load
+from bmid.daemon import Bell, Daemon, Loop, trim
+from bmid.drivers.loader import OnDemand, load
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.answerer import Answerer
 from bmid.engine.boot_watch import BootWatch
@@ -80,6 +80,7 @@ def make_ports(settings: Settings) -> Ports:
     storage, boot, power, images = settings.storage, settings.boot, settings.power, settings.images
     shards = {shard.name: shard for shard in settings.target.shards}
     chosen = getattr(storage, storage.driver, None)
+    server = settings.target.shards[0].portal_address if settings.target.shards else None
     site_key = _site_key(settings.chap.site_key_file)
     credentials = _Credentials(power.credentials)
     power_options = {**_plain(power), "credentials": credentials}
@@ -93,9 +94,9 @@ def make_ports(settings: Settings) -> Ports:
     return Ports(
         storage=load("storage", storage.driver, _plain(chosen) if chosen else {}),
         target=load("target", settings.target.driver, {"shards": shards, "timeout": settings.target.timeout}),
-        boot=load("boot", boot.driver, {**_plain(boot), "interface": settings.network.interface}),
+        boot=load("boot", boot.driver, _plain(boot) | {"interface": settings.network.interface, "server": server}),
         imaging=load("imaging", "qemu", limits),
-        power={name: load("power", name, power_options) for name in power.drivers},
+        power=OnDemand("power", power.drivers, power_options),
         isolation=load("isolation", "none", {}),
         secret=lambda disk, generation: chap_secret(site_key, disk, generation),
         staging=images.staging_folder,
@@ -283,6 +284,7 @@ class Head:
 
     def run(self) -> None:
         """Blocks until the daemon is told to stop."""
+        trim()
         daemon = self.daemon()
         server = threading.Thread(target=self.http.serve, name="http", daemon=True)
         server.start()

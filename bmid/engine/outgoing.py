@@ -38,23 +38,33 @@ class OutboxReader:
     def __init__(self, database: Database, identity: Identity) -> None:
         self._database = database
         self._identity = identity
+        self._given: dict[int, Unpublished] = {}
+        self._routed: list[Unpublished] = []
+        self._unrouted: list[Unpublished] = []
 
     def batch(self, limit: int) -> Sequence[Outgoing]:
-        """The oldest unpublished events; none while another head relays."""
-        with self._database.read() as tx:
-            if not outbox.waiting(tx):
-                return ()
+        """The oldest unpublished events; none while another head relays. What was confirmed since is marked first,
+        in the same transaction."""
+        if not (self._routed or self._unrouted):
+            with self._database.read() as tx:
+                if not outbox.waiting(tx):
+                    return ()
         me = self._identity
         with self._database.write() as tx:
-            if not claims.take_role(tx, "relay", me.holder, me.lease):
-                return ()
-            outbox.assign(tx, limit)
-            return [_outgoing(one) for one in outbox.unpublished(tx, limit)]
+            outbox.mark(tx, self._routed, unrouted=False)
+            outbox.mark(tx, self._unrouted, unrouted=True)
+            leads = claims.take_role(tx, "relay", me.holder, me.lease)
+            if leads:
+                outbox.assign(tx, limit)
+            found = outbox.unpublished(tx, limit) if leads else ()
+        self._routed, self._unrouted = [], []
+        self._given = {one.id: one for one in found}
+        return [_outgoing(one) for one in found]
 
     def published(self, keys: Sequence[int], unrouted_keys: Sequence[int]) -> None:
-        """The broker has confirmed them."""
-        with self._database.write() as tx:
-            outbox.mark(tx, keys, unrouted_keys)
+        """The broker has confirmed them. It is written down with the next batch, which is asked for at once."""
+        self._routed += [self._given[key] for key in keys if key in self._given]
+        self._unrouted += [self._given[key] for key in unrouted_keys if key in self._given]
 
 
 def _outgoing(one: Unpublished) -> Outgoing:

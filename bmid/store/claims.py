@@ -6,38 +6,46 @@ before the next call and at the next commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import delete, or_, select, text, update
+from sqlalchemy import Table, bindparam, or_, select, text, update
 
 from bmid.errors import ClaimLost
 from bmid.model.claim import Held
 from bmid.store.database import Tx
-from bmid.store.rows import upsert
-from bmid.store.schema import claim, operation
+from bmid.store.rows import per_dialect
+from bmid.store.schema import Instant, claim, operation
 
 __all__ = ["release", "release_others", "renew", "take", "take_role", "verify"]
 
 HELD = text("SELECT key, epoch FROM claim WHERE operation = :operation AND holder = :holder")
+ROLE = text("SELECT expires_at FROM claim WHERE key = :key AND holder = :holder").columns(expires_at=Instant)
+
+
+@per_dialect
+def TAKE(insert: Callable[[Table], Any]) -> Any:  # noqa: N802 - a statement, like those beside it
+    """Insert the claim, or take it over where it is free."""
+    statement = insert(claim)
+    fresh = {name: statement.excluded[name] for name in ("holder", "operation", "expires_at")}
+    free = or_(claim.c.holder.is_(None), claim.c.expires_at < bindparam("moment", type_=Instant))
+    change = statement.on_conflict_do_update(
+        index_elements=["key"], set_={"epoch": claim.c.epoch + 1, **fresh}, where=free
+    )
+    return change.returning(claim.c.epoch)
 
 
 def take(tx: Tx, keys: Sequence[str], holder: str, lease: float, purpose: str | None) -> tuple[Held, ...] | None:
     """Take all keys, or none: None where one of them is held by somebody whose lease runs on."""
-    free = or_(claim.c.holder.is_(None), claim.c.expires_at < tx.now)
     until = tx.now + timedelta(seconds=lease)
+    row = {"epoch": 1, "holder": holder, "operation": purpose, "expires_at": until, "moment": tx.now}
     held = []
     for key in keys:
-        statement = upsert(tx, claim).values(key=key, epoch=1, holder=holder, operation=purpose, expires_at=until)
-        taken = statement.on_conflict_do_update(
-            index_elements=["key"],
-            set_={"epoch": claim.c.epoch + 1, "holder": holder, "operation": purpose, "expires_at": until},
-            where=free,
-        ).returning(claim.c.epoch)
-        row = tx.execute(taken).first()
-        if row is None:
+        taken = tx.execute(TAKE(tx), row | {"key": key}).first()
+        if taken is None:
             return None
-        held.append(Held(key, row.epoch))
+        held.append(Held(key, taken.epoch))
     return tuple(held)
 
 
@@ -49,12 +57,17 @@ def verify(tx: Tx, held: Iterable[Held], holder: str, purpose: str) -> None:
         raise ClaimLost(f"the claim on {', '.join(lost)} has passed on")
 
 
+RELEASE = text(
+    "UPDATE claim SET holder = NULL, operation = NULL, expires_at = NULL WHERE operation = :o AND holder = :h"
+)
+DELETE = text("DELETE FROM claim WHERE key = :key AND holder = :h")
+
+
 def release(tx: Tx, purpose: str, holder: str, *, ended: bool = False) -> None:
     """Give back all claims of an operation. Rows of things stay, for their epochs; that of an ended operation goes."""
-    mine = (claim.c.operation == purpose) & (claim.c.holder == holder)
     if ended:
-        tx.execute(delete(claim).where(mine, claim.c.key == f"operation:{purpose}"))
-    tx.execute(update(claim).where(mine).values(holder=None, operation=None, expires_at=None))
+        tx.execute(DELETE, {"key": f"operation:{purpose}", "h": holder})
+    tx.execute(RELEASE, {"o": purpose, "h": holder})
 
 
 def renew(tx: Tx, holder: str, purposes: Sequence[str], lease: float) -> int:
@@ -77,9 +90,12 @@ def release_others(tx: Tx, head: str, holder: str) -> int:
 
 def take_role(tx: Tx, role: str, holder: str, lease: float) -> bool:
     """Have a role that one head has at a time: renewed if it is ours, taken if it is free."""
-    until = tx.now + timedelta(seconds=lease)
     key = f"role:{role}"
-    mine = (claim.c.key == key) & (claim.c.holder == holder) & (claim.c.expires_at >= tx.now)
-    if tx.execute(update(claim).where(mine).values(expires_at=until).returning(claim.c.epoch)).first():
+    mine = tx.execute(ROLE, {"key": key, "holder": holder}).first()
+    if mine is not None and mine.expires_at > tx.now + timedelta(seconds=lease / 2):
+        return True
+    if mine is not None and mine.expires_at >= tx.now:
+        until = tx.now + timedelta(seconds=lease)
+        tx.execute(update(claim).where(claim.c.key == key).values(expires_at=until))
         return True
     return take(tx, [key], holder, lease, None) is not None

@@ -10,10 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, make_url, text
 
 from bmid.errors import Misconfigured, TransientError
 from bmid.store.clock import Clock, PostgresqlClock, SqliteClock
@@ -54,6 +51,7 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._write_lock = threading.Lock()
         self.engine = self._sqlite_engine() if self.sqlite else self._postgresql_engine(pool)
+        self._readers = self.engine.execution_options(reads=True)
         self.clock = clock or (SqliteClock() if self.sqlite else PostgresqlClock())
 
     def _postgresql_engine(self, pool: int) -> Engine:
@@ -74,7 +72,13 @@ class Database:
         @event.listens_for(engine, "connect")
         def _prepare(raw: Any, _record: Any) -> None:
             raw.isolation_level = None
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "busy_timeout=10000",
+                "cache_size=-256",
+            ):
                 raw.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")
@@ -96,7 +100,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A transaction that only reads, all of it as of one moment on SQLite."""
-        with self._translated(), self.engine.connect().execution_options(reads=True) as connection:
+        with self._translated(), self._readers.connect() as connection:
             yield Tx(connection, self.clock.now(connection))
 
     @contextmanager
@@ -117,19 +121,18 @@ class Database:
         with self.read() as tx:
             return tx.now
 
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A bare connection, for migrations."""
+        with self._translated(), self.engine.connect() as connection:
+            yield connection
+
     def revision(self) -> str | None:
         """The schema's revision; None where there is no schema yet."""
-        with self._translated(), self.engine.connect().execution_options(reads=True) as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-
-    def migrate(self) -> None:
-        """Bring the schema to this program's revision."""
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self._translated(), self.engine.connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
+        with self._translated(), self._readers.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
     def verify(self) -> None:
         """Misconfigured, unless the schema is this program's, or the one before."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Table, bindparam, delete, select, update
 
 from bmid.store.database import Tx
-from bmid.store.rows import upsert
+from bmid.store.rows import per_dialect
 from bmid.store.schema import inbox
 
 __all__ = ["Known", "answered", "forget", "insert", "operation_of"]
@@ -23,11 +25,27 @@ class Known:
     event: str | None
 
 
+@per_dialect
+def INSERT(insert: Callable[[Table], Any]) -> Any:  # noqa: N802 - a statement
+    """Insert the key, unless it is there."""
+    return insert(inbox).on_conflict_do_nothing().returning(inbox.c.message)
+
+
+ANSWER = (
+    update(inbox)
+    .where(
+        inbox.c.user == bindparam("sender"),
+        inbox.c.source == bindparam("origin"),
+        inbox.c.message == bindparam("identifier"),
+    )
+    .values(operation=bindparam("led_to"), event=bindparam("answer"))
+)
+
+
 def insert(tx: Tx, user: str, source: str, message: str, digest: str) -> Known | None:
     """Note the message; what is known of an earlier copy, or None if this is the first."""
     row = {"user": user, "source": source, "message": message, "digest": digest, "received_at": tx.now}
-    statement = upsert(tx, inbox).values(row).on_conflict_do_nothing().returning(inbox.c.message)
-    if tx.execute(statement).first() is not None:
+    if tx.execute(INSERT(tx), row).first() is not None:
         return None
     same = (inbox.c.user == user) & (inbox.c.source == source) & (inbox.c.message == message)
     found = tx.execute(select(inbox).where(same)).one()
@@ -36,8 +54,8 @@ def insert(tx: Tx, user: str, source: str, message: str, digest: str) -> Known |
 
 def answered(tx: Tx, user: str, source: str, message: str, *, operation: str | None, event: str | None) -> None:
     """Note what the message led to."""
-    same = (inbox.c.user == user) & (inbox.c.source == source) & (inbox.c.message == message)
-    tx.execute(update(inbox).where(same).values(operation=operation, event=event))
+    key = {"sender": user, "origin": source, "identifier": message}
+    tx.execute(ANSWER, key | {"led_to": operation, "answer": event})
 
 
 def operation_of(tx: Tx, message: str, source: str | None) -> str | None:

@@ -7,10 +7,11 @@ it runs, waits or is stuck. Claims only say which worker acts right now.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, insert, or_, select, text, update
 
 from bmid.model.claim import Held, Key
 from bmid.model.operation import FINAL, Operation, Phase
@@ -18,8 +19,7 @@ from bmid.store import claims
 from bmid.store.database import Tx
 from bmid.store.outbox import take_number
 from bmid.store.rows import columns, entity
-from bmid.store.schema import disk as disk_table
-from bmid.store.schema import operation, operation_key
+from bmid.store.schema import Instant, operation, operation_key
 
 __all__ = [
     "Busy",
@@ -48,18 +48,20 @@ class Busy(Exception):
 ACTIVE = (Phase.PENDING, Phase.RUNNING, Phase.REVERTING)
 
 
+INSERT, INSERT_KEYS = insert(operation), insert(operation_key)
+
+
 def accept(tx: Tx, new: Operation, keys: Sequence[Key]) -> Operation:
     """Write the operation down, behind all others; returns it with its place in the line."""
     seq = take_number(tx, "operation")
-    row = columns(new) | {"seq": seq}
-    tx.execute(insert(operation).values(row))
+    tx.execute(INSERT, columns(new) | {"seq": seq})
     if keys:
         lines = [
             {"operation": new.id, "key": key.name, "exclusive": key.exclusive, "seq": seq, "started": False}
             for key in keys
         ]
-        tx.execute(insert(operation_key), lines)
-    return entity(Operation, tx.execute(select(operation).where(operation.c.id == new.id)).one())
+        tx.execute(INSERT_KEYS, lines)
+    return replace(new, seq=seq)
 
 
 def _behind() -> Any:
@@ -72,54 +74,54 @@ def _behind() -> Any:
     return or_(behind_exclusive, exclusive_behind)
 
 
-BEHIND = _behind()
+MOMENT = bindparam("moment", type_=Instant)
+NEXT = (
+    select(operation)
+    .where(
+        operation.c.phase.in_(ACTIVE),
+        operation.c.due_at <= MOMENT,
+        or_(operation.c.home.is_(None), operation.c.home == bindparam("head")),
+        or_(operation.c.claimed_until.is_(None), operation.c.claimed_until < MOMENT),
+        ~_behind(),
+    )
+    .order_by(operation.c.seq)
+    .limit(1)
+    .with_for_update(of=operation, skip_locked=True)
+)
+WANTED = text("SELECT key FROM operation_key WHERE operation = :operation AND exclusive ORDER BY key")
+BY_ID = update(operation).where(operation.c.id == bindparam("identifier"))
+START_KEYS = text("UPDATE operation_key SET started = TRUE WHERE operation = :operation")
+DROP_KEYS = text("DELETE FROM operation_key WHERE operation = :operation")
 
 
 def take(tx: Tx, head: str, holder: str, lease: float) -> tuple[Operation, tuple[Held, ...]] | None:
     """The oldest operation that is due, free and ours to run, with its claims; None if there is none."""
-    query = (
-        select(operation)
-        .where(
-            operation.c.phase.in_(ACTIVE),
-            operation.c.due_at <= tx.now,
-            or_(operation.c.home.is_(None), operation.c.home == head),
-            or_(operation.c.claimed_until.is_(None), operation.c.claimed_until < tx.now),
-            ~BEHIND,
-        )
-        .order_by(operation.c.seq)
-        .limit(1)
-        .with_for_update(of=operation, skip_locked=True)
-    )
-    row = tx.execute(query).first()
+    row = tx.execute(NEXT, {"moment": tx.now, "head": head}).first()
     if row is None:
         return None
-    wanted = select(operation_key.c.key).where(operation_key.c.operation == row.id, operation_key.c.exclusive)
-    keys = [f"operation:{row.id}", *sorted(one.key for one in tx.execute(wanted))]
+    keys = [f"operation:{row.id}", *(one.key for one in tx.execute(WANTED, {"operation": row.id}))]
     held = claims.take(tx, keys, holder, lease, row.id)
     if held is None:
         raise Busy(row.id)
-    until = tx.now + timedelta(seconds=lease)
-    tx.execute(update(operation).where(operation.c.id == row.id).values(claimed_until=until))
+    change(tx, row.id, claimed_until=tx.now + timedelta(seconds=lease))
     return entity(Operation, row), held
 
 
 def start(tx: Tx, identifier: str, plan: dict[str, Any], home: str | None) -> None:
     """Keep the plan; from now on nobody may run before it on its keys."""
-    values = {"phase": Phase.RUNNING, "plan": plan, "home": home}
-    tx.execute(update(operation).where(operation.c.id == identifier).values(values))
-    tx.execute(update(operation_key).where(operation_key.c.operation == identifier).values(started=True))
+    change(tx, identifier, phase=Phase.RUNNING, plan=plan, home=home)
+    tx.execute(START_KEYS, {"operation": identifier})
 
 
 def change(tx: Tx, identifier: str, **values: Any) -> None:
     """Set columns of one operation."""
-    tx.execute(update(operation).where(operation.c.id == identifier).values(values))
+    tx.execute(BY_ID, {"identifier": identifier, **values})
 
 
 def end(tx: Tx, identifier: str, phase: Phase, problem: dict[str, Any] | None) -> None:
     """The operation is over; those behind it may go on."""
-    values = {"phase": phase, "problem": problem, "ended_at": tx.now, "claimed_until": None, "why": ""}
-    tx.execute(update(operation).where(operation.c.id == identifier).values(values))
-    tx.execute(delete(operation_key).where(operation_key.c.operation == identifier))
+    change(tx, identifier, phase=phase, problem=problem, ended_at=tx.now, claimed_until=None, why="")
+    tx.execute(DROP_KEYS, {"operation": identifier})
 
 
 def wake(tx: Tx, identifier: str) -> None:
@@ -133,10 +135,12 @@ def find(tx: Tx, identifier: str) -> Operation | None:
     return entity(Operation, row) if row else None
 
 
+NOTE_OWNER = text("UPDATE disk SET owner = :owner WHERE id = :disk RETURNING id")
+
+
 def note_owner(tx: Tx, disk: str, owner: str | None) -> bool:
     """Write down which client exports a disk; False if there is no such disk."""
-    change_row = update(disk_table).where(disk_table.c.id == disk).values(owner=owner)
-    return tx.execute(change_row.returning(disk_table.c.id)).first() is not None
+    return tx.execute(NOTE_OWNER, {"disk": disk, "owner": owner}).first() is not None
 
 
 def pending(tx: Tx, kind: str, field: str) -> set[str]:

@@ -6,19 +6,19 @@ An event keeps its id and its place for as long as it is kept, so that it can be
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Boolean, Table, bindparam, delete, insert, select, text, update
 
 from bmid.messages.base import Event
 from bmid.messages.envelope import Envelope
 from bmid.model.ident import uuid7
 from bmid.store.database import Tx
-from bmid.store.rows import upsert
-from bmid.store.schema import counter, outbox
+from bmid.store.rows import per_dialect
+from bmid.store.schema import Instant, counter, outbox
 
 __all__ = ["Cause", "Unpublished", "again", "assign", "emit", "forget", "mark", "take_number", "unpublished", "waiting"]
 
@@ -38,7 +38,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Unpublished:
-    """An event that waits for the relay."""
+    """An event that waits for the relay. `asked` counts how often it was asked for again."""
 
     id: int
     event: str
@@ -46,13 +46,36 @@ class Unpublished:
     routing_key: str
     envelope: dict[str, Any]
     position: int
+    asked: int
+
+
+@per_dialect
+def RAISE(insert: Callable[[Table], Any]) -> Any:  # noqa: N802 - a statement
+    """Raise a counter, made where there is none."""
+    statement = insert(counter)
+    by = {"value": counter.c.value + statement.excluded.value}
+    return statement.on_conflict_do_update(index_elements=["name"], set_=by).returning(counter.c.value)
+
+
+INSERT = insert(outbox)
+UNNUMBERED = select(outbox.c.id).where(outbox.c.position.is_(None)).order_by(outbox.c.id).limit(bindparam("most"))
+PLACE = update(outbox).where(outbox.c.id == bindparam("row")).values(position=bindparam("place"))
+WAITING = text("SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1")
+UNPUBLISHED = (
+    select(outbox)
+    .where(outbox.c.published_at.is_(None), outbox.c.position.is_not(None))
+    .order_by(outbox.c.position)
+    .limit(bindparam("most"))
+)
+# An event that was asked for once more while it was on its way out goes out once more.
+MARK = text("UPDATE outbox SET published_at = :moment, unrouted = :lost WHERE id = :row AND asked = :asked").bindparams(
+    bindparam("moment", type_=Instant), bindparam("lost", type_=Boolean)
+)
 
 
 def take_number(tx: Tx, name: str) -> int:
     """Raise the counter of that name and return it: 1, 2, 3... for ever."""
-    statement = upsert(tx, counter).values(name=name, value=1)
-    raised = statement.on_conflict_do_update(index_elements=["name"], set_={"value": counter.c.value + 1})
-    return int(tx.execute(raised.returning(counter.c.value)).scalar_one())
+    return int(tx.execute(RAISE(tx), {"name": name, "value": 1}).scalar_one())
 
 
 def emit(tx: Tx, event: Event, cause: Cause) -> str:
@@ -71,67 +94,53 @@ def emit(tx: Tx, event: Event, cause: Cause) -> str:
         sequence=f"{number:0{SEQUENCE_DIGITS}d}",
         data=event.payload(),
     )
-    tx.execute(
-        insert(outbox).values(
-            event=identifier,
-            type=event.type,
-            routing_key=f"{event.type}.{getattr(event, 'project', None) or '-'}",
-            envelope={**envelope.attributes(), "data": envelope.data},
-            operation=cause.operation,
-            created_at=tx.now,
-            unrouted=False,
-        )
-    )
+    row = {
+        "event": identifier,
+        "type": event.type,
+        "routing_key": f"{event.type}.{getattr(event, 'project', None) or '-'}",
+        "envelope": {**envelope.attributes(), "data": envelope.data},
+        "operation": cause.operation,
+        "created_at": tx.now,
+        "asked": 0,
+        "unrouted": False,
+    }
+    tx.execute(INSERT, row)
     return identifier
 
 
 def assign(tx: Tx, limit: int) -> int:
     """Give positions to events that have none, in outbox order; how many."""
-    query = select(outbox.c.id).where(outbox.c.position.is_(None)).order_by(outbox.c.id).limit(limit)
-    waiting = [row.id for row in tx.execute(query)]
-    if not waiting:
-        return 0
-    statement = upsert(tx, counter).values(name="position", value=len(waiting))
-    raised = statement.on_conflict_do_update(
-        index_elements=["name"], set_={"value": counter.c.value + statement.excluded.value}
-    )
-    last = int(tx.execute(raised.returning(counter.c.value)).scalar_one())
-    first = last - len(waiting) + 1
-    change = update(outbox).where(outbox.c.id == bindparam("row")).values(position=bindparam("place"))
-    tx.execute(change, [{"row": row, "place": first + index} for index, row in enumerate(waiting)])
-    return len(waiting)
+    rows = [row.id for row in tx.execute(UNNUMBERED, {"most": limit})]
+    if rows:
+        last = int(tx.execute(RAISE(tx), {"name": "position", "value": len(rows)}).scalar_one())
+        first = last - len(rows) + 1
+        tx.execute(PLACE, [{"row": row, "place": first + index} for index, row in enumerate(rows)])
+    return len(rows)
 
 
 def unpublished(tx: Tx, limit: int) -> Sequence[Unpublished]:
     """Events with a position that have not been confirmed, oldest first."""
-    query = (
-        select(outbox)
-        .where(outbox.c.published_at.is_(None), outbox.c.position.is_not(None))
-        .order_by(outbox.c.position)
-        .limit(limit)
-    )
     return [
-        Unpublished(row.id, row.event, row.type, row.routing_key, row.envelope, row.position)
-        for row in tx.execute(query)
+        Unpublished(row.id, row.event, row.type, row.routing_key, row.envelope, row.position, row.asked)
+        for row in tx.execute(UNPUBLISHED, {"most": limit})
     ]
 
 
 def waiting(tx: Tx) -> bool:
     """Whether there is anything to publish. Cheap."""
-    return tx.execute(select(outbox.c.id).where(outbox.c.published_at.is_(None)).limit(1)).first() is not None
+    return tx.execute(WAITING).first() is not None
 
 
-def mark(tx: Tx, routed: Sequence[int], unrouted: Sequence[int]) -> None:
-    """The broker has confirmed them; nobody listened to the unrouted ones."""
-    for keys, lost in ((routed, False), (unrouted, True)):
-        if keys:
-            change = update(outbox).where(outbox.c.id.in_(keys)).values(published_at=tx.now, unrouted=lost)
-            tx.execute(change)
+def mark(tx: Tx, events: Sequence[Unpublished], *, unrouted: bool) -> None:
+    """The broker has confirmed them, into at least one queue or, unrouted, into none."""
+    if events:
+        rows = [{"row": one.id, "asked": one.asked, "moment": tx.now, "lost": unrouted} for one in events]
+        tx.execute(MARK, rows)
 
 
 def again(tx: Tx, *, events: Sequence[str] = (), operation: str | None = None, types: Sequence[str] = ()) -> None:
     """Publish events once more, under their old ids."""
-    change = update(outbox).values(published_at=None)
+    change = update(outbox).values(published_at=None, asked=outbox.c.asked + 1)
     if operation is not None:
         change = change.where(outbox.c.operation == operation, outbox.c.type.in_(types))
     else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Table, delete, insert, update
+from sqlalchemy import Table, delete, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bmid.model.change import Change, Entity, Put
@@ -26,7 +27,7 @@ from bmid.model.operation import Operation, Phase
 from bmid.store import schema
 from bmid.store.database import Tx
 
-__all__ = ["TABLES", "apply", "entity", "upsert"]
+__all__ = ["TABLES", "apply", "columns", "entity", "per_dialect", "upsert"]
 
 E = TypeVar("E")
 TABLES: Mapping[type, Table] = {
@@ -74,7 +75,21 @@ def _plain(value: Any) -> Any:
 
 def upsert(tx: Tx, table: Table) -> Any:
     """An INSERT of the dialect in use, which knows ON CONFLICT."""
-    return postgresql.insert(table) if tx.connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return _insert(tx.connection.dialect.name, table)
+
+
+def _insert(dialect: str, table: Table) -> Any:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def per_dialect(build: Callable[[Callable[[Table], Any]], Any]) -> Callable[[Tx], Any]:
+    """A statement that is built once for each dialect: building costs more than running it."""
+
+    @cache
+    def built(dialect: str) -> Any:
+        return build(lambda table: _insert(dialect, table))
+
+    return lambda tx: built(tx.connection.dialect.name)
 
 
 def apply(tx: Tx, changes: Iterable[Change]) -> None:
@@ -91,13 +106,17 @@ def _key(thing: Entity) -> str:
 
 
 def _put(tx: Tx, thing: Entity) -> None:
-    table, row, key = TABLES[type(thing)], columns(thing), _key(thing)
-    changed = tx.execute(update(table).where(table.c[key] == row[key]).values(row).returning(table.c[key])).first()
-    if changed is None:
-        tx.execute(insert(table).values(row))
+    tx.execute(_putting(tx.connection.dialect.name, TABLES[type(thing)], _key(thing)), columns(thing))
     if isinstance(thing, Node):
         tx.execute(delete(schema.node_mac).where(schema.node_mac.c.node == thing.id))
         tx.execute(insert(schema.node_mac), [{"mac": mac, "node": thing.id} for mac in thing.macs])
+
+
+@cache
+def _putting(dialect: str, table: Table, key: str) -> Any:
+    statement = _insert(dialect, table)
+    fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name != key}
+    return statement.on_conflict_do_update(index_elements=[key], set_=fresh)
 
 
 def _drop(tx: Tx, thing: Entity) -> None:

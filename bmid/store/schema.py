@@ -238,6 +238,7 @@ outbox = Table(
     Column("operation", String(64), index=True),
     Column("created_at", Instant, nullable=False, index=True),
     Column("position", BigInteger, unique=True),
+    Column("asked", Integer, nullable=False),
     Column("published_at", Instant),
     Column("unrouted", Boolean, nullable=False),
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, Table, bindparam, select
 
 from bmid.model.entity import Boot, Disk, Image, Network, Node, Project
 from bmid.model.operation import Operation
@@ -20,6 +21,11 @@ __all__ = ["StoreView"]
 E = TypeVar("E")
 
 
+@cache
+def _finding(table: Table, names: tuple[str, ...]) -> Select[Any]:
+    return select(table).where(*(table.c[name] == bindparam(name) for name in names))
+
+
 class StoreView:
     """Reads in one transaction. Only `number` writes: it raises a counter."""
 
@@ -28,7 +34,7 @@ class StoreView:
         self._dead_after = dead_after
 
     def _one(self, kind: type[E], **where: Any) -> E | None:
-        row = self._tx.execute(select(TABLES[kind]).filter_by(**where)).first()
+        row = self._tx.execute(_finding(TABLES[kind], tuple(where)), where).first()
         return entity(kind, row) if row else None
 
     def _all(self, kind: type[E], order: str, **where: Any) -> Sequence[E]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bmid.drivers.base import Boot, BootEntry, Pointer
+from bmid.drivers.boot.lease import release_lease
 from bmid.drivers.boot.neighbour import Neighbours
 from bmid.drivers.boot.script import (
     DARK,
@@ -47,6 +48,7 @@ class IpxeBoot(Boot):
         dnsmasq_pid: Path | None,
         dhcp: str,
         interface: str,
+        server: str | None = None,
         tries: int = 20,
     ) -> None:
         if dhcp not in {"own", "external"}:
@@ -57,6 +59,7 @@ class IpxeBoot(Boot):
         self._pid = dnsmasq_pid
         self._own = dhcp == "own"
         self._neighbours = Neighbours(interface)
+        self._server_address = server
         self._tries = tries
         self._prepared = False
 
@@ -168,6 +171,8 @@ class IpxeBoot(Boot):
         if self._own and entered is not None and entered[0] == disk:
             (self._hosts / address).unlink(missing_ok=True)
             self._reload()
+            if self._server_address is not None:
+                release_lease(self._server_address, address, entered[1].partition(",")[0])
 
     def _reload(self) -> None:
         pid = self._server()
