@@ -16,8 +16,11 @@ from bmid.model.entity import BootStage
 __all__ = ["Sighting", "Watch"]
 
 SETTLED = 0.4  # seconds for which a written-to disk must go on being read
-MUCH = 4 << 20  # bytes that a root mounted read-only for good is taken to be alive after
-POLLS = 5
+# A root that stays read-only for good never writes. A system that is starting doesn't either, for some seconds (10 s
+# in a slow virtual machine), and reads a lot meanwhile: only its age tells them apart.
+READ_ONLY = 60.0  # seconds for which a session without a write must go on reading
+MUCH = 4 << 20  # bytes that it must have read by then
+POLLS = 5  # looks at which it must have read more than before
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Sighting:
 
 @dataclass
 class _Seen:
-    polls: int = 0
+    since: float
     moved: int = 0
     read: int = 0
     wrote_at: float | None = None
@@ -68,8 +71,7 @@ class Watch:
 
     def _alive(self, one: Session, now: float) -> str | None:
         earlier = any(number < one.id for number in self._seen)
-        seen = self._seen.setdefault(one.id, _Seen())
-        seen.polls += 1
+        seen = self._seen.setdefault(one.id, _Seen(now))
         seen.moved += one.bytes_read > seen.read
         seen.read = one.bytes_read
         if earlier and one.bytes_read > 0:
@@ -78,6 +80,6 @@ class Watch:
             seen.wrote_at, seen.read_then = now, one.bytes_read
         if seen.wrote_at is not None and now - seen.wrote_at >= SETTLED and one.bytes_read > seen.read_then:
             return "the system writes its disk and goes on reading"
-        if one.bytes_read > MUCH and seen.moved >= POLLS:
+        if now - seen.since >= READ_ONLY and one.bytes_read > MUCH and seen.moved >= POLLS:
             return "the system reads on, without writing"
         return None
