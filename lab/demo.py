@@ -73,7 +73,7 @@ class Demonstration:
         """Each node's own words: its name, its root device, whether its disk was fresh, what it wrote."""
         written = set()
         for node in self._nodes():
-            line = node.wait_for_console(self._marker, 5)
+            line = node.wait_for_console(self._marker, self._boots)
             said = dict(part.split("=", 1) for part in line.split()[1:])
             self._require(said["host"] == node.name, f"{node.name} calls itself {said['host']}")
             self._require(said["root"].startswith("/dev/sd"), f"{node.name} has its root on {said['root']}")
