@@ -1,0 +1,69 @@
+"""The imaging port: work on image files, in child processes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+__all__ = ["ImageFile", "Imaging", "Job", "JobState"]
+
+
+class JobState(StrEnum):
+    """Where a child process is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What was found by looking at a file: sizes in bytes, digest of the bytes as they came in."""
+
+    format: str
+    compression: str | None
+    size: int
+    virtual_size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A child process as it stands. `problem` is set when it failed: slug, detail and whether a retry could help."""
+
+    state: JobState
+    done: int = 0
+    total: int = 0
+    result: ImageFile | None = None
+    problem: tuple[str, str, bool] | None = None
+
+
+class Imaging(ABC):
+    """Work on image files, in child processes with limits on time, memory and files. Jobs are named by ids and
+    die with this process; a job that is not known is started anew by its step."""
+
+    @abstractmethod
+    def check(self) -> str:
+        """Whether the tools are there; says their versions."""
+
+    @abstractmethod
+    def inspect(self, job: str, source: Path, workspace: Path, sha256: str | None, declared: str | None) -> None:
+        """Start: digest, unpack (gz, xz, zst) below `workspace`, find format and size, refuse what is dangerous."""
+
+    @abstractmethod
+    def convert(self, job: str, file: Path, found: ImageFile, destination: str) -> None:
+        """Start: copy the file that `inspect` found (format forced) into the storage's destination, as raw."""
+
+    @abstractmethod
+    def poll(self, job: str) -> Job | None:
+        """How a job stands; None if it isn't known."""
+
+    @abstractmethod
+    def unpacked(self, source: Path, workspace: Path, found: ImageFile) -> Path:
+        """The file that holds the image after `inspect`: the source itself, or the unpacked one."""
+
+    @abstractmethod
+    def cancel(self, job: str) -> None:
+        """Ensure that the job's processes are gone and forgotten."""

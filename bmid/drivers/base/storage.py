@@ -1,0 +1,124 @@
+"""The storage port: golden images and their clones, named by ids."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Backing", "Storage", "StorageCapabilities", "Stored", "Usage"]
+
+
+@dataclass(frozen=True)
+class Backing:
+    """How tgtd opens a disk: backing-store type, path and options (no commas in any of them)."""
+
+    bstype: str
+    path: str
+    bsopts: str = ""
+
+
+@dataclass(frozen=True)
+class StorageCapabilities:
+    """cow: a clone takes no space and no time. shared: reachable from several heads. live_snapshot: a snapshot
+    of a disk in use is consistent as after a crash. owners: knows and can fence the client that has a disk open."""
+
+    cow: bool
+    shared: bool
+    live_snapshot: bool
+    owners: bool
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes of the pool or file system: all, and what is free for us."""
+
+    total: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One thing found in the storage: kind is image, disk or trash."""
+
+    kind: str
+    id: str
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+class Storage(ABC):
+    """Golden images and their clones, named by ids. Absent things are fine for whatever removes."""
+
+    capabilities: StorageCapabilities
+
+    @abstractmethod
+    def check(self) -> str:
+        """A round trip to the storage; says what it is and its version. TransientError where it is out of reach."""
+
+    @abstractmethod
+    def usage(self) -> Usage | None:
+        """Space of the pool, in bytes; None where the storage keeps no such figures (a Ceph without a manager)."""
+
+    @abstractmethod
+    def create_image(self, image: str, size: int) -> str:
+        """Make an empty image of `size` bytes, dropping an unfinished one of that id; a sealed one is an error.
+
+        Returns the destination as qemu-img understands it (`rbd:pool/id:...` or a path), format raw.
+        """
+
+    @abstractmethod
+    def read_image(self, image: str, offset: int, length: int) -> bytes:
+        """Bytes of an image, sealed or not; shorter at its end."""
+
+    @abstractmethod
+    def seal_image(self, image: str, metadata: Mapping[str, object]) -> None:
+        """Make the image golden: flush, snapshot, metadata. From now on it can be cloned, and only then."""
+
+    @abstractmethod
+    def sealed(self, image: str) -> bool:
+        """Whether the image is there and golden."""
+
+    @abstractmethod
+    def remove_image(self, image: str) -> None:
+        """Ensure that the image is absent (moved to trash). PermanentError `image-in-use` while clones hang on it."""
+
+    @abstractmethod
+    def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
+        """Ensure that a clone of a sealed image is there, with its one value of metadata written."""
+
+    @abstractmethod
+    def describe(self, disk: str, metadata: Mapping[str, object]) -> None:
+        """Replace the one value of metadata of a disk."""
+
+    @abstractmethod
+    def discard(self, disk: str, metadata: Mapping[str, object]) -> None:
+        """Ensure that the disk is absent: last metadata written, then moved to trash. Works at once with a live
+        or a fenced client."""
+
+    @abstractmethod
+    def backing(self, disk: str) -> Backing:
+        """How a target opens this disk. No I/O."""
+
+    @abstractmethod
+    def owner(self, disk: str) -> str | None:
+        """The address of the one client that has the disk open; None where the storage knows no owners.
+
+        TransientError `owner-unclear` where there is none, or more than one.
+        """
+
+    @abstractmethod
+    def fence(self, disk: str, recorded: Collection[str]) -> None:
+        """Cut off the recorded owners and whoever has the disk open now, and verify it. Cheap when there is nobody."""
+
+    @abstractmethod
+    def inventory(self, metadata: bool = True) -> Iterable[Stored]:
+        """All that is in the storage, trash too. With `metadata` each entry costs an open; without, a list is all
+        that is asked for, and `Stored.metadata` is empty."""
+
+    @abstractmethod
+    def purge(self, limit: int) -> int:
+        """Remove at most `limit` entries of the trash for good; how many were removed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections."""
