@@ -93,7 +93,7 @@ def decode(content_type: str | None, headers: Mapping[str, Any] | None, body: by
     except ValueError as error:
         raise Unreadable(f"the body is no JSON: {error}", mirrored) from error
     if not _fit(content):
-        raise Unreadable("the body holds a NUL character or a number out of range", mirrored)
+        raise Unreadable("the body holds a NUL character or a number out of range", _known(content, mirrored))
     structured = (content_type or "").partition(";")[0].strip().lower() == "application/cloudevents+json"
     if structured or (not mirrored and isinstance(content, dict) and "specversion" in content):
         if not isinstance(content, dict):
@@ -112,6 +112,13 @@ def _mirrored(headers: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _known(content: Any, mirrored: Mapping[str, str]) -> dict[str, str]:
+    """What is said of the message in its text or beside it, so that it can be answered."""
+    attributes = content if isinstance(content, Mapping) else {}
+    texts = {key: value for key, value in attributes.items() if isinstance(value, str)}
+    return {**mirrored, **{key: text[:LONGEST] for key, text in texts.items() if "\0" not in text}}
+
+
 def _fit(value: Any) -> bool:
     """Whether every database and every JSON parser can hold it: PostgreSQL knows no NUL, and 1e999 is read as
     infinity."""
@@ -125,7 +132,7 @@ def _fit(value: Any) -> bool:
 
 
 def _envelope(attributes: Mapping[str, Any], data: Any, mirrored: Mapping[str, str]) -> Envelope:
-    known = {**mirrored, **{key: value[:LONGEST] for key, value in attributes.items() if isinstance(value, str)}}
+    known = _known(attributes, mirrored)
     if str(attributes.get("specversion", "1.0")) != "1.0":
         raise Unreadable("specversion is not 1.0", known)
     for name in ("id", "source", "type"):

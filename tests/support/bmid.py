@@ -39,7 +39,7 @@ from bmid.store.view import StoreView
 from lab.bmid import Bmid, Parts, Shard
 from lab.ceph import Ceph
 from lab.postgresql import PostgreSQL
-from lab.process import free_port
+from lab.process import free_port, wait_for
 from lab.rabbitmq import RabbitMQ
 from lab.tgtd import Tgtd
 from tests.support.image import bios_disk
@@ -109,6 +109,10 @@ class House:
     def ticket(self, command: Command, user: str = "alice") -> Ticket:
         """A command with an identity, not sent yet."""
         return Ticket.of(envelope_of(command, f"/tests/{user}"))
+
+    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+        """Wait until the condition holds."""
+        wait_for(lambda: bool(condition()), seconds, "what the test waits for")
 
     # What a test usually starts from.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 import subprocess
+import tempfile
 import threading
 from contextlib import suppress
 from types import TracebackType
@@ -74,6 +75,14 @@ class Initiator:
         command = ["qemu-io", "-f", "raw", "-c", f"read -v {offset} {length}", self.url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         return bytes.fromhex("".join(line[10:58] for line in done.stdout.splitlines() if line[8:10] == ": "))
+
+    def write_bytes(self, offset: int, content: bytes) -> None:
+        """Write exactly these bytes; a multiple of 512 of them."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            words = f"write -s {file.name} {offset} {len(content)}"
+            subprocess.run(["qemu-io", "-f", "raw", "-c", words, self.url], capture_output=True, timeout=30, check=True)
 
     def write(self, offset: int, length: int, pattern: int) -> None:
         """Fill a piece of its disk with one byte."""
