@@ -1,0 +1,249 @@
+"""Whose turn it is: operations that want one key run in the order accepted, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bmid.errors import TransientError
+from bmid.model.claim import Key
+from bmid.model.operation import Operation, Phase
+from bmid.store import claims, operations
+from bmid.store.database import Database
+from bmid.store.operations import Busy
+from tests.support.engine import VirtualClock
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LEASE = 30.0
+
+
+def shared(*names: str) -> list[Key]:
+    return [Key(name, exclusive=False) for name in names]
+
+
+def exclusive(*names: str) -> list[Key]:
+    return [Key(name, exclusive=True) for name in names]
+
+
+def accept(database: Database, name: str, keys: Sequence[Key], **values: object) -> Operation:
+    """An operation of that name, due since long ago."""
+    new = Operation(
+        id=name, seq=0, type="t", command={"n": name}, user="u", source="s", message=name, correlation=name,
+        phase=Phase.PENDING, accepted_at=LONG_AGO, due_at=LONG_AGO,
+    )  # fmt: skip
+    with database.write() as tx:
+        return operations.accept(tx, replace(new, **values), list(keys))
+
+
+def take(database: Database, holder: str = "h1/a", head: str = "h1") -> str | None:
+    """The id of what was taken."""
+    with database.write() as tx:
+        taken = operations.take(tx, head, holder, LEASE)
+        return taken[0].id if taken else None
+
+
+def end(database: Database, name: str, holder: str = "h1/a") -> None:
+    with database.write() as tx:
+        operations.end(tx, name, Phase.SUCCEEDED, None)
+        claims.release(tx, name, holder, ended=True)
+
+
+def all_now(database: Database) -> list[str]:
+    """Everything that may run now, taken one after the other."""
+    found = []
+    while (name := take(database)) is not None:
+        found.append(name)
+    return found
+
+
+def test_places_in_line_rise_by_one(database: Database) -> None:
+    """In the order of acceptance."""
+    assert [accept(database, name, []).seq for name in "abc"] == [1, 2, 3]
+
+
+def test_one_key_is_one_line(database: Database) -> None:
+    """Exclusive wishes for one key run one at a time, the oldest first; another key is another line."""
+    for name, key in (("a", "node:1"), ("b", "node:1"), ("c", "node:2"), ("d", "node:1")):
+        accept(database, name, exclusive(key))
+    assert all_now(database) == ["a", "c"]
+    end(database, "a")
+    assert all_now(database) == ["b"]
+    end(database, "b")
+    assert all_now(database) == ["d"]
+
+
+def test_shared_wishes_run_side_by_side(database: Database) -> None:
+    """And an exclusive one waits for all of them, and those after it for it."""
+    for name in "ab":
+        accept(database, name, shared("image:1"))
+    accept(database, "x", exclusive("image:1"))
+    accept(database, "c", shared("image:1"))
+    assert all_now(database) == ["a", "b"]
+    end(database, "a")
+    assert all_now(database) == []
+    end(database, "b")
+    assert all_now(database) == ["x"]
+    end(database, "x")
+    assert all_now(database) == ["c"]
+
+
+def test_a_later_one_overtakes_nobody_through_a_second_key(database: Database) -> None:
+    """What wants two keys waits for both, and holds up those behind it on the free one as well."""
+    accept(database, "a", exclusive("node:1"))
+    accept(database, "both", exclusive("node:1", "node:2"))
+    accept(database, "c", exclusive("node:2"))
+    assert all_now(database) == ["a"]
+    end(database, "a")
+    assert all_now(database) == ["both"]
+    end(database, "both")
+    assert all_now(database) == ["c"]
+
+
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.REVERTING, Phase.STUCK])
+def test_nobody_overtakes_what_waits_or_is_stuck(database: Database, phase: Phase) -> None:
+    """It keeps its keys though it holds no claim."""
+    accept(database, "a", exclusive("node:1"))
+    accept(database, "b", exclusive("node:1"))
+    assert take(database) == "a"
+    with database.write() as tx:
+        operations.start(tx, "a", {"stages": []}, None)
+        operations.change(tx, "a", phase=phase, due_at=tx.now + timedelta(hours=1), claimed_until=None)
+        claims.release(tx, "a", "h1/a")
+    assert take(database) is None
+    end(database, "a")
+    assert take(database) == "b"
+
+
+def test_what_is_not_due_is_not_taken_until_it_is_woken(database: Database) -> None:
+    """wake: now instead of later."""
+    accept(database, "a", [], due_at=datetime(2100, 1, 1, tzinfo=UTC))
+    assert take(database) is None
+    with database.write() as tx:
+        operations.wake(tx, "a")
+    assert take(database) == "a"
+
+
+def test_an_operation_with_a_home_runs_there_alone(database: Database) -> None:
+    """Other heads pass it by, and go on with what follows."""
+    accept(database, "a", exclusive("node:1"), home="h2")
+    accept(database, "b", exclusive("node:2"))
+    assert all_now(database) == ["b"]
+    assert take(database, "h2/x", "h2") == "a"
+
+
+def test_a_dead_workers_operation_is_taken_again_when_its_lease_has_run_out(url: str) -> None:
+    """Not before, and with a higher epoch."""
+    clock = VirtualClock()
+    database = Database(url, clock=clock)
+    accept(database, "a", exclusive("node:1"))
+    with database.write() as tx:
+        first = operations.take(tx, "h1", "h1/a", LEASE)
+    clock.advance(LEASE - 1)
+    assert take(database, "h1/b") is None
+    clock.advance(2)
+    with database.write() as tx:
+        second = operations.take(tx, "h1", "h1/b", LEASE)
+    assert first is not None
+    assert second is not None
+    assert [one.key for one in second[1]] == ["operation:a", "node:1"]
+    assert all(new.epoch > old.epoch for new, old in zip(second[1], first[1], strict=True))
+    database.close()
+
+
+def test_a_claim_that_outlives_its_operation_keeps_the_next_one_waiting(database: Database) -> None:
+    """Busy says which one it is, and nothing is taken."""
+    accept(database, "a", exclusive("node:1"))
+    with database.write() as tx:
+        claims.take(tx, ["node:1"], "h9/z", LEASE, "other")
+    with pytest.raises(Busy) as caught:
+        take(database)
+    assert caught.value.operation == "a"
+    with database.write() as tx:
+        claims.release(tx, "other", "h9/z")
+    assert take(database) == "a"
+
+
+def test_forget_deletes_what_has_ended_long_ago_and_nothing_else(database: Database) -> None:
+    """With its keys; unfinished ones stay whatever their age."""
+    for name in "ab":
+        accept(database, name, exclusive(f"node:{name}"))
+    take(database)
+    end(database, "a")
+    with database.write() as tx:
+        assert operations.forget(tx, tx.now - timedelta(hours=1)) == 0
+        assert operations.forget(tx, tx.now + timedelta(hours=1)) == 1
+    with database.read() as tx:
+        assert operations.find(tx, "a") is None
+        assert operations.find(tx, "b") is not None
+
+
+def test_many_threads_run_everything_once_in_order_and_never_two_on_a_key(database: Database) -> None:
+    """16 threads, 300 operations, 20 keys, a third of them shared: the world they act on is a dictionary."""
+    chance = random.Random(7)
+    wishes: dict[str, list[Key]] = {}
+    for number in range(300):
+        wanted = chance.sample(range(20), chance.choice((1, 1, 2)))
+        keys = [Key(f"node:{key}", exclusive=chance.random() < 0.67) for key in sorted(wanted)]
+        wishes[f"o{number:03}"] = keys
+        accept(database, f"o{number:03}", keys)
+    lock, inside = threading.Lock(), defaultdict(set)
+    done: list[str] = []
+    faults: list[str] = []
+
+    def enter(name: str) -> None:
+        with lock:
+            for key in wishes[name]:
+                others = inside[key.name]
+                clash = [other for other in others if key.exclusive or _wants(wishes[other], key.name)]
+                faults.extend(f"{name} and {other} on {key.name}" for other in clash)
+                others.add(name)
+
+    def leave(name: str) -> None:
+        with lock:
+            done.append(name)
+            for key in wishes[name]:
+                inside[key.name].discard(name)
+
+    def work(holder: str) -> None:
+        idle = 0
+        while idle < 200:
+            try:
+                name = take(database, holder)
+                if name is None:
+                    idle += 1
+                    threading.Event().wait(0.005)
+                    continue
+                idle = 0
+                enter(name)
+                leave(name)
+                end(database, name, holder)
+            except Busy as busy:
+                faults.append(f"{busy.operation} is kept waiting by a claim that nobody needs")
+            except TransientError as error:
+                faults.append(str(error))
+            with lock:
+                if len(done) == len(wishes):
+                    return
+
+    threads = [threading.Thread(target=work, args=(f"h1/{number}",)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert faults == []
+    assert sorted(done) == sorted(wishes)
+    for key in {key.name for keys in wishes.values() for key in keys}:
+        line = [(name, _wants(wishes[name], key)) for name in done if any(one.name == key for one in wishes[name])]
+        for place, (name, alone) in enumerate(line):
+            later = [other for other, theirs in line[place + 1 :] if (alone or theirs) and other < name]
+            assert later == [], f"{name} overtook {later} on {key}"
+
+
+def _wants(keys: Sequence[Key], name: str) -> bool:
+    return any(key.name == name and key.exclusive for key in keys)
