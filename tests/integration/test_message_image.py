@@ -94,7 +94,7 @@ def test_what_a_node_writes_on_its_disk_never_changes_how_the_disk_is_opened(
     house.tgtd.kill()
     house.tgtd.start()
     with house.initiator(mapped) as node:
-        house.until(lambda: node.enters())
+        house.until(node.enters)
         assert node.read(0, 512) == bad
     house.did(UnmapNode(project=project, node=mapped["node"]))
 
@@ -182,12 +182,11 @@ def test_a_full_pool_ends_an_import_with_what_to_do_and_nothing_left(builder: Bu
     house = builder.house(ceph=True, postgresql=False, settings=settings)
     project = house.project()
     image, node = house.image(project), house.node()
-    with house.nothing_left():
-        with full(ceph):
-            command = ImportImage(project=project, image="full", source=house.file(os.urandom(4 * MIB)))
-            problem = house.refusal(command, State.FAILED, 120)
-            assert problem.slug in ("pool-full", "storage-timeout")
-            assert problem.todo
+    with house.nothing_left(), full(ceph):
+        command = ImportImage(project=project, image="full", source=house.file(os.urandom(4 * MIB)))
+        problem = house.refusal(command, State.FAILED, 120)
+        assert problem.slug in ("pool-full", "storage-timeout")
+        assert problem.todo
     assert house.did(MapNode(project=project, node=node, image=image))["changed"]
 
 
@@ -199,4 +198,3 @@ def test_two_imports_of_one_name_are_one_image_and_one_refusal(house: House) -> 
     assert sorted(result.state.value for result in results) == ["done", "refused"]
     assert len(house.query(ListImages(project=project))["images"]) == 1
     assert house.ask(MapNode(project=project, node=house.node(), image="i")).ok
-

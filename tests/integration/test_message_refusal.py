@@ -122,9 +122,7 @@ def test_a_taken_mac_or_address_is_refused_and_its_owner_named(house: House) -> 
         assert owner in problem.detail
         problem = house.refusal(RegisterNode(node=other, macs=("52:54:00:55:00:02",), address="10.0.0.1"))
         assert problem.slug == "address-outside"
-        problem = house.refusal(
-            RegisterNode(node=other, macs=("52:54:00:55:00:02",), boot_mac="52:54:00:55:00:03")
-        )
+        problem = house.refusal(RegisterNode(node=other, macs=("52:54:00:55:00:02",), boot_mac="52:54:00:55:00:03"))
         assert problem.slug == "boot-nic-unknown"
     house.did(RemoveNode(node=owner))
 

@@ -20,7 +20,6 @@ from sqlalchemy import func, select
 
 from bmi_publish import Client, Result, State
 from bmi_publish.ticket import Ticket, envelope_of
-from bmid.bootstrap import make_database, make_ports
 from bmid.engine.worker import Ports
 from bmid.errors import Problem
 from bmid.handlers.create_project import CreateProject
@@ -32,7 +31,8 @@ from bmid.messages.envelope import Envelope
 from bmid.messages.operation import OperationAccepted
 from bmid.model.chap import chap_secret
 from bmid.model.entity import Disk
-from bmid.settings import load
+from bmid.parts import make_database, make_ports
+from bmid.settings_file import load
 from bmid.store import schema
 from bmid.store.database import Database
 from bmid.store.view import StoreView
@@ -151,7 +151,9 @@ class House:
         """A node on an image: the mapped event's data."""
         return self.did(MapNode(project=project, node=node or self.node(), image=image))
 
-    def upload(self, command: ImportImage, token: str, content: bytes, then: Callable[[str], None] | None = None) -> Any:
+    def upload(
+        self, command: ImportImage, token: str, content: bytes, then: Callable[[str], None] | None = None
+    ) -> Any:
         """An import whose bytes are uploaded when it was accepted; its end."""
         file = self.folder / "to-upload"
         file.write_bytes(content)
