@@ -9,12 +9,14 @@ from pathlib import Path
 
 import click
 
-from bmid.bootstrap import Head, make_database
+from bmid.bootstrap import Head
 from bmid.checkup import examine
 from bmid.errors import BmiError, Misconfigured
 from bmid.logs import configure
+from bmid.parts import make_database
 from bmid.repair import Repair
-from bmid.settings import Settings, load
+from bmid.settings import Settings
+from bmid.settings_file import load
 
 __all__ = ["main"]
 

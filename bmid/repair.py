@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmid.bootstrap import make_database
 from bmid.errors import Problem, Refused
 from bmid.handlers.shape import operation_shape
 from bmid.messages.operation import OperationFailed
 from bmid.model.operation import FINAL, Operation, Phase
+from bmid.parts import make_database
 from bmid.settings import Settings
 from bmid.store import operations, outbox
 from bmid.store.database import Tx

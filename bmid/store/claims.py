@@ -14,9 +14,10 @@ from sqlalchemy import Table, bindparam, or_, select, text, update
 
 from bmid.errors import ClaimLost
 from bmid.model.claim import Held
+from bmid.store.column import Instant
 from bmid.store.database import Tx
 from bmid.store.rows import per_dialect
-from bmid.store.schema import Instant, claim, operation
+from bmid.store.schema import claim, operation
 
 __all__ = ["release", "release_others", "renew", "take", "take_role", "verify"]
 

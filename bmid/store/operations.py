@@ -16,10 +16,11 @@ from sqlalchemy import bindparam, delete, exists, insert, or_, select, text, upd
 from bmid.model.claim import Held, Key
 from bmid.model.operation import FINAL, Operation, Phase
 from bmid.store import claims
+from bmid.store.column import Instant
 from bmid.store.database import Tx
 from bmid.store.outbox import take_number
 from bmid.store.rows import columns, entity
-from bmid.store.schema import Instant, operation, operation_key
+from bmid.store.schema import operation, operation_key
 
 __all__ = [
     "Busy",

@@ -16,9 +16,10 @@ from sqlalchemy import Boolean, Table, bindparam, delete, insert, select, text, 
 from bmid.messages.base import Event
 from bmid.messages.envelope import Envelope
 from bmid.model.ident import uuid7
+from bmid.store.column import Instant
 from bmid.store.database import Tx
 from bmid.store.rows import per_dialect
-from bmid.store.schema import Instant, counter, outbox
+from bmid.store.schema import counter, outbox
 
 __all__ = ["Cause", "Unpublished", "again", "assign", "emit", "forget", "mark", "take_number", "unpublished", "waiting"]
 

@@ -1,0 +1,105 @@
+"""What a head is made of, from the settings: database, broker, site and drivers. Nothing is started here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bmid.amqp.broker import Broker
+from bmid.drivers.loader import OnDemand, load
+from bmid.engine.identity import Ports
+from bmid.errors import Misconfigured
+from bmid.model.chap import chap_secret
+from bmid.model.site import Site
+from bmid.settings import Settings
+from bmid.store.database import Database
+
+__all__ = ["make_broker", "make_database", "make_ports", "make_site"]
+
+
+def make_database(settings: Settings) -> Database:
+    """The database that the settings name."""
+    password = settings.database.password_file
+    return Database(settings.database.url, password=_secret(password) if password else None)
+
+
+def make_broker(settings: Settings) -> Broker:
+    """The broker that the settings name."""
+    return Broker.from_url(settings.broker.url, settings.broker.password_file, settings.broker.ca_file)
+
+
+def make_site(settings: Settings, upload_url: str) -> Site:
+    """What handlers may know."""
+    return Site(
+        iqn_prefix=settings.target.iqn_prefix,
+        network=settings.network.name,
+        max_image_size=settings.images.max_size,
+        boot_deadline=settings.boot.deadline,
+        boot_attempts=settings.boot.attempts,
+        upload_deadline=settings.images.upload_deadline,
+        upload_url=upload_url,
+        power_off_deadline=settings.power.off_deadline,
+        power_drivers=settings.power.drivers,
+    )
+
+
+def make_ports(settings: Settings) -> Ports:
+    """The drivers that the settings name."""
+    storage, boot, power, images = settings.storage, settings.boot, settings.power, settings.images
+    shards = {shard.name: shard for shard in settings.target.shards}
+    chosen = getattr(storage, storage.driver, None)
+    server = settings.target.shards[0].portal_address if settings.target.shards else None
+    site_key = _site_key(settings.chap.site_key_file)
+    credentials = _Credentials(power.credentials)
+    power_options = {**_plain(power), "credentials": credentials}
+    limits = {
+        "max_virtual_size": images.max_size,
+        "max_unpacked": images.max_upload,
+        "max_memory": images.max_memory,
+        "max_seconds": images.max_seconds,
+    }
+    images.staging_folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    return Ports(
+        storage=load("storage", storage.driver, _plain(chosen) if chosen else {}),
+        target=load("target", settings.target.driver, {"shards": shards, "timeout": settings.target.timeout}),
+        boot=load("boot", boot.driver, _plain(boot) | {"interface": settings.network.interface, "server": server}),
+        imaging=load("imaging", "qemu", limits),
+        power=OnDemand("power", power.drivers, power_options),
+        isolation=load("isolation", "none", {}),
+        secret=lambda disk, generation: chap_secret(site_key, disk, generation),
+        staging=images.staging_folder,
+        imports=images.import_folder,
+    )
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in type(section).model_fields}
+
+
+class _Credentials:
+    """User and password of a BMC, from a file of that name: two lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str) -> tuple[str, str]:
+        user, _, password = _secret(self._folder / name).partition("\n")
+        return user.strip(), password.strip()
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise Misconfigured(
+            f"{path}: {error.strerror}", todo="Put the secret there, readable for bmid alone."
+        ) from error
+
+
+def _site_key(path: Path) -> bytes:
+    key = _secret(path).encode()
+    if len(key) < 32:
+        raise Misconfigured(
+            f"{path}: the site key has {len(key)} characters, fewer than 32", todo="openssl rand -hex 32"
+        )
+    return key
