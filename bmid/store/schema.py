@@ -225,7 +225,7 @@ Index("ix_outbox_unpublished", outbox.c.id, sqlite_where=outbox.c.published_at.i
 counter = Table(
     "counter",
     METADATA,
-    Column("name", String(255), primary_key=True),
+    Column("name", String(512), primary_key=True),  # a subject may hold a message's id, of 255 itself
     Column("value", BigInteger, nullable=False),
 )
 
