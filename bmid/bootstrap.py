@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,11 +25,12 @@ from bmid.engine.acceptance import Acceptance
 from bmid.engine.answerer import Answerer
 from bmid.engine.boot_watch import BootWatch
 from bmid.engine.export_watch import ExportWatch
+from bmid.engine.identity import Identity
 from bmid.engine.keeper import Keeper
 from bmid.engine.outgoing import OutboxReader
 from bmid.engine.upload_desk import UploadDesk
-from bmid.engine.worker import Identity, Worker
-from bmid.errors import Misconfigured
+from bmid.engine.worker import Worker
+from bmid.errors import Misconfigured, TransientError
 from bmid.handlers.registry import Registry, discover
 from bmid.http.app import build
 from bmid.http.server import HttpServer
@@ -42,6 +44,7 @@ from bmid.store.networks import keep
 
 __all__ = ["Head"]
 
+MAX_SILENCES = 2  # times that all connections were opened anew in vain; then only a new process can help
 log = structlog.get_logger(__name__)
 
 
@@ -67,6 +70,7 @@ class Head:
         self.work, self.news = Bell(), Bell()
         self._locks = [*self._lock()]
         self._began = False
+        self._refusal: Misconfigured | None = None
         name = settings.head.name
         self.identity = Identity(
             head=name,
@@ -172,11 +176,18 @@ class Head:
             Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),
             Loop("ping", self._begun(lambda: pinger.run_once(1.0)), 0, close=pinger.close),
         ]  # fmt: skip
-        return Daemon(loops, (self.work, self.news), self.settings.head.drain, self._status)
+        bells = (self.work, self.news)
+        return Daemon(loops, bells, self.settings.head.drain, self._status, lambda: pinger.silences < MAX_SILENCES)
 
     def _keep(self) -> float:
         if not self._began:
-            self.begin()
+            try:
+                self.begin()
+            except Misconfigured as error:
+                log.error("head.misconfigured", detail=str(error), todo=error.problem.todo)
+                self._refusal = error
+                self._daemon.stop()
+                return 60.0
         self.keeper.run_once()
         return self.keeper.interval
 
@@ -192,16 +203,20 @@ class Head:
 
     def run(self) -> None:
         """Blocks until the daemon is told to stop."""
+        log.info("head.starts", pid=os.getpid(), http_port=self.http.port)
+        with suppress(TransientError):
+            self.begin()
         trim()
-        daemon = self.daemon()
+        self._daemon = self.daemon()
         server = threading.Thread(target=self.http.serve, name="http", daemon=True)
         server.start()
         self.clockwork.start()
-        log.info("head.starts", pid=os.getpid(), http_port=self.http.port)
-        daemon.run()
+        self._daemon.run()
         self.clockwork.stop()
         self.http.stop()
         self.pool.shutdown(wait=False, cancel_futures=True)
         self.ports.storage.close()
         self.ports.target.close()
         self.database.close()
+        if self._refusal is not None:
+            raise self._refusal

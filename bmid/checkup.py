@@ -10,7 +10,7 @@ from bmid.amqp.broker import Broker
 from bmid.amqp.connection import check as check_broker
 from bmid.amqp.topology import COMMANDS, DEAD, EVENTS, QUERIES, declare_exchange, declare_queue
 from bmid.drivers.base import BootEntry
-from bmid.engine.worker import Ports
+from bmid.engine.identity import Ports
 from bmid.errors import BmiError
 from bmid.parts import make_broker, make_database, make_ports
 from bmid.settings import Settings

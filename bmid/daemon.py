@@ -117,11 +117,19 @@ class Loop:
 class Daemon:
     """Runs loops until a signal says stop."""
 
-    def __init__(self, loops: Sequence[Loop], bells: Sequence[Bell], drain: float, status: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        loops: Sequence[Loop],
+        bells: Sequence[Bell],
+        drain: float,
+        status: Callable[[], str],
+        alive: Callable[[], bool],
+    ) -> None:
         self._loops = loops
         self._bells = bells
         self._drain = drain
         self._status = status
+        self._alive = alive
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -134,7 +142,8 @@ class Daemon:
         log.info("daemon.started", loops=len(self._loops), pid=os.getpid())
         notify(READY="1", STATUS=self._status())
         while not self._stop.wait(5.0):
-            notify(WATCHDOG="1", STATUS=self._status())
+            if self._alive():
+                notify(WATCHDOG="1", STATUS=self._status())
         self._shut_down()
 
     def stop(self) -> None:

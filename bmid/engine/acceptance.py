@@ -16,7 +16,7 @@ import structlog
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from bmid.engine.worker import Identity
+from bmid.engine.identity import Identity
 from bmid.errors import BmiError, Rejected
 from bmid.handlers.base import Handler
 from bmid.handlers.registry import Registry

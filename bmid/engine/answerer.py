@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bmid.engine.acceptance import Letter
-from bmid.engine.worker import Identity
+from bmid.engine.identity import Identity
 from bmid.errors import Rejected
 from bmid.handlers.registry import Registry
 from bmid.messages.envelope import Envelope, Unreadable, decode, encode

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from bmid.drivers.base import Target
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.evidence import Watch
-from bmid.engine.worker import Identity
+from bmid.engine.identity import Identity
 from bmid.errors import TransientError
 from bmid.handlers.node_booted import NodeBooted, NodeBootFailed
 from bmid.handlers.retry_boot import RetryBoot
@@ -25,6 +25,7 @@ from bmid.store.rows import apply
 __all__ = ["BootWatch"]
 
 log = structlog.get_logger(__name__)
+IDLE = timedelta(seconds=3)
 TODO = {
     BootStage.WAITING: "It never logged in: look at its power, boot order, cable and DHCP.",
     BootStage.FIRMWARE: "The firmware logged in but no system did: does the image boot in this firmware mode, and does "
@@ -45,12 +46,18 @@ class BootWatch:
         self._site = site
         self._identity = identity
         self._watches: dict[tuple[str, int, int], Watch] = {}
+        self._idle_due: datetime | None = None
 
     def run_once(self) -> bool:
-        """Whether anything is being watched."""
+        """Whether a boot with a deadline is being watched. The others, whose power is not ours, are looked at now and
+        then: they may stay off for days."""
         with self._database.read() as tx:
             watched = boots.under_way(tx, self._identity.head)
             now = tx.now
+        if self._idle_due is None or now >= self._idle_due or self._idle_due - now > IDLE:
+            self._idle_due = now + IDLE
+        else:
+            watched = [(boot, disk) for boot, disk in watched if boot.deadline or boot.stage is not BootStage.WAITING]
         current = {(boot.disk, boot.attempt, boot.base) for boot, _ in watched}
         self._watches = {key: watch for key, watch in self._watches.items() if key in current}
         for boot, disk in watched:
@@ -60,7 +67,7 @@ class BootWatch:
                 # What it has seen may not be written down: the counters will tell it again.
                 self._watches.pop((boot.disk, boot.attempt, boot.base), None)
                 log.debug("boot.unseen", node=boot.node, detail=str(error))
-        return bool(watched)
+        return any(boot.deadline for boot, _ in watched)
 
     def _look(self, boot: Boot, disk: Disk, now: datetime) -> None:
         key = (boot.disk, boot.attempt, boot.base)

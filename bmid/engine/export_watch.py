@@ -6,7 +6,7 @@ import structlog
 
 from bmid.drivers.base import Target
 from bmid.engine.acceptance import Acceptance
-from bmid.engine.worker import Identity
+from bmid.engine.identity import Identity
 from bmid.errors import TransientError
 from bmid.handlers.restore_export import RestoreExport
 from bmid.model.entity import Disk

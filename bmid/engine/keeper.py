@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmid.engine.worker import Identity
+from bmid.engine.identity import Identity
 from bmid.store import claims, heads
 from bmid.store.database import Database
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bmid.engine.worker import Identity
+from bmid.engine.identity import Identity
 from bmid.messages.envelope import Envelope, encode
 from bmid.store import claims, outbox
 from bmid.store.database import Database
