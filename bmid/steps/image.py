@@ -58,7 +58,8 @@ class ReceiveUpload(Step):
         """Wait for them; the listener wakes the operation."""
         if world.notes.mark("found") or world.notes.upload() is not None:
             return None
-        return Wait(world.notes.now() + timedelta(seconds=30), "waits for the upload", self.deadline)
+        look = min(world.notes.now() + timedelta(seconds=30), self.deadline)
+        return Wait(look, "waits for the upload", self.deadline)
 
     def revert(self, world: World) -> Wait | None:
         """No staging file."""

@@ -55,9 +55,9 @@ def test_what_was_uploaded_is_gone_when_the_import_fails(house: House) -> None:
         assert result.problem.slug == "digest-mismatch"
 
 
-@pytest.mark.parametrize("ceph", [False, True])
-def test_an_abandoned_upload_is_given_up_at_its_deadline(builder: Builder, ceph: bool) -> None:
-    house = builder.house(ceph=ceph, postgresql=ceph, settings={"images": {"upload_deadline": 1.0}})
+@pytest.mark.parametrize("on_ceph", [False, True], ids=["folder-sqlite", "ceph-postgresql"])
+def test_an_abandoned_upload_is_given_up_at_its_deadline(builder: Builder, on_ceph: bool) -> None:
+    house = builder.house(ceph=on_ceph, postgresql=on_ceph, settings={"images": {"upload_deadline": 1.0}})
     project = house.project()
     token, sha256 = new_token()
     addresses = []
