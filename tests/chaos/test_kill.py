@@ -1,4 +1,4 @@
-"""kill -9 of bmid at any moment while 24 nodes are being mapped: all of them are mapped in the end, and nothing twice."""
+"""kill -9 of bmid while 24 nodes are being mapped: all of them are mapped in the end, and nothing twice."""
 
 from __future__ import annotations
 
@@ -132,24 +132,24 @@ def survive(builder: Builder, postgresql: bool, moments: int, seed: int) -> list
     return told
 
 
-@pytest.mark.parametrize("postgresql", [False, True], ids=["sqlite", "postgresql"])
+@pytest.mark.parametrize("server", [False, True], ids=["sqlite", "postgresql"])
 def test_a_few_kills_lose_nothing_and_double_nothing(
-    builder: Builder, postgresql: bool, capsys: pytest.CaptureFixture[str]
+    builder: Builder, server: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = survive(builder, postgresql, moments=2, seed=SEED)
+    told = survive(builder, server, moments=2, seed=SEED)
     with capsys.disabled():
         sys.stdout.write("\n" + "\n".join(told) + "\n")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("postgresql", [False, True], ids=["sqlite", "postgresql"])
+@pytest.mark.parametrize("server", [False, True], ids=["sqlite", "postgresql"])
 def test_twenty_kills_lose_nothing_and_double_nothing(
-    builder: Builder, postgresql: bool, capsys: pytest.CaptureFixture[str]
+    builder: Builder, server: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = random.randrange(1 << 32)  # noqa: S311 - printed, so that it can be run again
     with capsys.disabled():
         sys.stdout.write(f"\nseed {seed}\n")
-    told = survive(builder, postgresql, moments=20, seed=seed)
+    told = survive(builder, server, moments=20, seed=seed)
     with capsys.disabled():
         sys.stdout.write("\n".join(told) + "\n")

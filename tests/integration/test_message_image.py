@@ -158,23 +158,22 @@ def test_a_huge_sparse_raw_file_is_refused(narrow: House) -> None:
 @contextmanager
 def full(ceph: Ceph) -> Iterator[None]:
     """The cluster holds itself for full, as it does when its disks are: here, because its limits are lowered."""
+    ratios = {"nearfull": 0.85, "backfillfull": 0.9, "full": 0.95}
+    with ceph.admin() as administrator:
 
-    def pool_is_full() -> bool:
-        with ceph.admin() as administrator:
-            return any("full" in one["flags_names"].split(",") for one in administrator.command("osd dump")["pools"])
+        def pool_is_full() -> bool:
+            pools = administrator.command("osd dump")["pools"]
+            return any("full" in pool["flags_names"].split(",") for pool in pools)
 
-    def limits(nearfull: float, backfillfull: float, most: float) -> None:
-        with ceph.admin() as administrator:
-            for name, ratio in (("nearfull", nearfull), ("backfillfull", backfillfull), ("full", most)):
-                administrator.command(f"osd set-{name}-ratio", ratio=ratio)
-
-    try:
-        limits(0.0, 0.0, 0.0)
-        wait_for(pool_is_full, 20, "a full pool")
-        yield
-    finally:
-        limits(0.85, 0.9, 0.95)
-        wait_for(lambda: not pool_is_full(), 20, "room in the pool")
+        try:
+            for name in ratios:
+                administrator.command(f"osd set-{name}-ratio", ratio=1e-9)
+            wait_for(pool_is_full, 20, "a full pool")
+            yield
+        finally:
+            for name in reversed(ratios):
+                administrator.command(f"osd set-{name}-ratio", ratio=ratios[name])
+            wait_for(lambda: not pool_is_full(), 20, "room in the pool")
 
 
 def test_a_full_pool_ends_an_import_with_what_to_do_and_nothing_left(builder: Builder, ceph: Ceph) -> None:

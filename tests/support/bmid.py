@@ -270,6 +270,7 @@ class Builder:
         postgresql: bool,
         start: bool = True,
         rabbitmq: RabbitMQ | None = None,
+        server: PostgreSQL | None = None,
         settings: dict[str, dict[str, object]] | None = None,
     ) -> House:
         """A house of its own; started, unless told not to."""
@@ -291,8 +292,8 @@ class Builder:
         if ceph:
             parts = self._on_ceph(parts, self._request.getfixturevalue("ceph"), name)
         if postgresql:
-            server: PostgreSQL = self._request.getfixturevalue("postgresql")
-            parts = replace(parts, database=server.create_database(name.replace("-", "_")))
+            database: PostgreSQL = server or self._request.getfixturevalue("postgresql")
+            parts = replace(parts, database=database.create_database(name.replace("-", "_")))
         house = House(folder, broker, parts, tgtd)
         house.bmid.configure()
         self._stack.callback(house.bmid.stop)
