@@ -13,7 +13,7 @@ from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
 from bmid.model.change import Put
 from bmid.model.claim import Key
-from bmid.model.entity import Firmware, Node, PowerAddress
+from bmid.model.entity import Firmware, Network, Node, PowerAddress
 from bmid.model.name import Label, Mac, NodeName
 from bmid.steps.base import Plan
 
@@ -22,6 +22,12 @@ __all__ = ["HANDLER", "NodePower", "NodeRegistered", "RegisterNode"]
 
 def _address(value: str) -> str:
     return str(ipaddress.ip_address(value))
+
+
+def _once(macs: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({mac for mac in macs if macs.count(mac) > 1}):
+        raise ValueError(f"{', '.join(twice)} is listed more than once")
+    return macs
 
 
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
@@ -43,7 +49,9 @@ class RegisterNode(Command):
 
     type: ClassVar[str] = "bmi.node.register.v1"
     node: NodeName
-    macs: tuple[Mac, ...] = Field(min_length=1, max_length=32, description="MAC addresses of all network cards")
+    macs: Annotated[tuple[Mac, ...], AfterValidator(_once)] = Field(
+        min_length=1, max_length=32, description="MAC addresses of all network cards"
+    )
     boot_mac: Mac | None = Field(None, description="the card that boots; the first one where it isn't said")
     firmware: Firmware = Field(Firmware.ANY, description="what the node starts with: bios, uefi or any")
     address: Annotated[str, AfterValidator(_address)] | None = Field(
@@ -108,14 +116,22 @@ def _require_unique(command: RegisterNode, context: Context) -> None:
     if other and other.name != command.node:
         raise Refused("address-taken", f"address {command.address} is wished for by node {other.name}")
     network = context.view.network(context.site.network)
-    if network and ipaddress.ip_address(command.address) not in ipaddress.ip_network(network.subnet):
-        detail = f"address {command.address} is not in {network.subnet}, the subnet of boot network {network.name}"
-        raise Refused("address-outside", detail)
+    if network:
+        _require_usable(command.address, network)
     holder = context.view.addresses(context.site.network).get(command.address)
     mine = context.view.node(command.node)
     disk = context.view.disk(mine.disk) if mine and mine.disk else None
     if holder and holder not in (command.node, disk.name if disk else None):
         raise Refused("address-taken", f"address {command.address} is in use by {holder}", todo="Choose another one.")
+
+
+def _require_usable(address: str, network: Network) -> None:
+    subnet, wished = ipaddress.ip_network(network.subnet), ipaddress.ip_address(address)
+    if wished not in subnet or wished in (subnet.network_address, subnet.broadcast_address):
+        detail = f"address {address} is none for a node in {network.subnet}, the subnet of boot network {network.name}"
+        raise Refused("address-outside", detail)
+    if address == network.portal.rpartition(":")[0]:
+        raise Refused("address-taken", f"address {address} is the portal of boot network {network.name}")
 
 
 def _node(command: RegisterNode, context: Context, before: Node | None) -> Node:
