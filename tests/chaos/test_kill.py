@@ -111,8 +111,8 @@ def survive(builder: Builder, postgresql: bool, moments: int, seed: int) -> list
         site = Site(house, heard, project, image, [house.node() for _ in range(NODES)])
         usual = site.undisturbed()
         before = house.traces()
-        for _ in range(moments):
-            moment = chance.uniform(0, usual)
+        for number in range(moments):
+            moment = usual * (number + chance.random()) / moments  # spread over the whole of it
             tickets = site.publish(MapNode)
             began = time.monotonic()
             site.kill_after(moment)
