@@ -9,11 +9,11 @@ from typing import Any
 from bmid.amqp.broker import Broker
 from bmid.amqp.connection import check as check_broker
 from bmid.amqp.topology import COMMANDS, DEAD, EVENTS, QUERIES, declare_exchange, declare_queue
-from bmid.drivers.base import BootEntry
 from bmid.engine.identity import Ports
 from bmid.errors import BmiError
-from bmid.parts import make_broker, make_database, make_ports
+from bmid.parts import make_broker, make_database, make_ports, make_site
 from bmid.settings import Settings
+from bmid.steps.boot import PointBoot
 from bmid.store.boots import homed
 from bmid.store.database import Database
 from bmid.store.view import StoreView
@@ -83,24 +83,12 @@ def _drivers(settings: Settings, ports: Ports) -> Iterator[Finding]:
 
 def _foreign(settings: Settings, database: Database, ports: Ports) -> Iterator[Finding]:
     """The lines that the other DHCP server needs for what is mapped now."""
+    site = make_site(settings, upload_url="")
     with database.read() as tx:
         view = StoreView(tx, settings.engine.dead_after)
         for disk in homed(tx, settings.head.name):
             node = view.node(disk.node or "")
             if node is None:
                 continue
-            entry = BootEntry(
-                node=node.name,
-                disk=disk.id,
-                generation=disk.generation,
-                mac=node.boot_mac,
-                address=disk.address or "",
-                hostname=disk.hostname or node.name,
-                firmware=node.firmware,
-                portal=ports.target.portal(disk.shard or ""),
-                iqn=f"{settings.target.iqn_prefix}:{disk.id}",
-                initiator=f"{settings.target.iqn_prefix}:node.{node.name}",
-                user=disk.id,
-                secret="",
-            )
+            entry = PointBoot.of(node, disk, site).entry(ports.target.portal(disk.shard or ""), secret="")
             yield Finding(f"dhcp {node.name}", True, "\n".join(ports.boot.foreign_lines(entry)))

@@ -20,9 +20,10 @@ from bmid.model.change import Change, Drop, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Boot, BootStage, Disk, DiskState, Firmware, Image, Node
 from bmid.model.name import ImageRef, NodeName, ProjectName, split_image
-from bmid.steps.base import Plan, Stages, Step
+from bmid.steps.base import Plan, Stages
 from bmid.steps.boot import PointBoot
 from bmid.steps.disk import CloneDisk
+from bmid.steps.isolation import RequireAllocated
 from bmid.steps.power import BootFromNetwork, CyclePower
 from bmid.steps.target import ExportDisk
 
@@ -167,29 +168,15 @@ def _with_disk(node: Node, disk: Disk | None) -> Node:
 
 
 def _stages(context: Context, disk: Disk, image: Image, node: Node, power: str) -> Stages:
-    iqn = f"{context.site.iqn_prefix}:{disk.id}"
-    shard, address, hostname = disk.shard or "", disk.address or "", disk.hostname or node.name
-    clone = CloneDisk(image=image.id, disk=disk.id, metadata=placement.metadata(disk, image, node, iqn, "mapped"))
-    export = ExportDisk(
-        disk=disk.id, shard=shard, number=disk.number, iqn=iqn, address=address, generation=disk.generation
-    )
-    point = PointBoot(
-        node=node.name,
-        disk=disk.id,
-        shard=shard,
-        generation=disk.generation,
-        mac=node.boot_mac,
-        address=address,
-        hostname=hostname,
-        firmware=node.firmware,
-        iqn=iqn,
-        initiator=f"{context.site.iqn_prefix}:node.{node.name}",
-    )
+    metadata = placement.metadata(disk, image, node, context.site.target(disk.id), "mapped")
+    clone = CloneDisk(image=image.id, disk=disk.id, metadata=metadata)
+    export = ExportDisk.of(disk, context.site)
+    point = PointBoot.of(node, disk, context.site)
+    allocated = RequireAllocated(project=disk.project, node=node.name)
     if power == "none" or node.power is None:
-        return ((clone,), (export,), (point,))
+        return ((allocated,), (clone,), (export,), (point,))
     bmc = vars(node.power)
-    first: tuple[Step, ...] = (clone, BootFromNetwork(**bmc))
-    return (first, (export,), (point,), (CyclePower(**bmc),))
+    return ((allocated,), (clone, BootFromNetwork(**bmc)), (export,), (point,), (CyclePower(**bmc),))
 
 
 def finish(command: MapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
@@ -225,7 +212,7 @@ def _mapped(command: MapNode, context: Context, disk: Disk, plan: Plan) -> NodeM
         disk=disk.name,
         address=disk.address or "",
         hostname=disk.hostname or command.node,
-        target=f"{context.site.iqn_prefix}:{disk.id}",
+        target=context.site.target(disk.id),
         portal=network.portal if network else "",
         power=plan.memo["power"],
         changed=plan.memo["changed"],

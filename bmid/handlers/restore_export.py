@@ -58,23 +58,8 @@ def plan(command: RestoreExport, context: Context) -> Plan:
     node, disk = context.view.node(command.node), context.view.disk(command.disk)
     if node is None or disk is None or node.disk != disk.id or disk.state is not DiskState.MAPPED:
         return Plan(memo={"changed": False})
-    shard, address = disk.shard or "", disk.address or ""
-    iqn = f"{context.site.iqn_prefix}:{disk.id}"
-    export = ExportDisk(
-        disk=disk.id, shard=shard, number=disk.number, iqn=iqn, address=address, generation=disk.generation, again=True
-    )
-    point = PointBoot(
-        node=node.name,
-        disk=disk.id,
-        shard=shard,
-        generation=disk.generation,
-        mac=node.boot_mac,
-        address=address,
-        hostname=disk.hostname or node.name,
-        firmware=node.firmware,
-        iqn=iqn,
-        initiator=f"{context.site.iqn_prefix}:node.{node.name}",
-    )
+    export = ExportDisk.of(disk, context.site, again=True)
+    point = PointBoot.of(node, disk, context.site)
     return Plan(stages=((export,), (point,)), home=disk.head, memo={"changed": True})
 
 

@@ -89,7 +89,7 @@ def _stages(command: UnmapNode, context: Context, disk: Disk, node: Node) -> Sta
         quiet = (look,)
     image = context.view.image_by_id(disk.image)
     assert image is not None  # noqa: S101 - a disk's row refers to its image's row
-    metadata = placement.metadata(disk, image, node, f"{context.site.iqn_prefix}:{disk.id}", "discarded")
+    metadata = placement.metadata(disk, image, node, context.site.target(disk.id), "discarded")
     return (
         *((quiet,) if quiet else ()),
         (ClearBoot(disk=disk.id, address=address),),

@@ -20,3 +20,11 @@ class Site:
     upload_url: str = ""
     power_off_deadline: float = 120.0
     power_drivers: tuple[str, ...] = ("redfish",)
+
+    def target(self, disk: str) -> str:
+        """The iSCSI name of a disk's target."""
+        return f"{self.iqn_prefix}:{disk}"
+
+    def initiator(self, node: str) -> str:
+        """The iSCSI name that a node logs in with."""
+        return f"{self.iqn_prefix}:node.{node}"

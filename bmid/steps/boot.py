@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bmid.drivers.base import BootEntry
-from bmid.model.entity import Firmware
+from bmid.model.entity import Disk, Firmware, Node
+from bmid.model.site import Site
 from bmid.steps.base import Step, Wait, World
 
 __all__ = ["ClearBoot", "PointBoot"]
@@ -26,9 +27,25 @@ class PointBoot(Step):
     iqn: str
     initiator: str
 
-    def apply(self, world: World) -> Wait | None:
-        """Write host entry and script, the script last."""
-        entry = BootEntry(
+    @classmethod
+    def of(cls, node: Node, disk: Disk, site: Site) -> PointBoot:
+        """For a disk that has its home and address."""
+        return cls(
+            node=node.name,
+            disk=disk.id,
+            shard=disk.shard or "",
+            generation=disk.generation,
+            mac=node.boot_mac,
+            address=disk.address or "",
+            hostname=disk.hostname or node.name,
+            firmware=node.firmware,
+            iqn=site.target(disk.id),
+            initiator=site.initiator(node.name),
+        )
+
+    def entry(self, portal: tuple[str, int], secret: str) -> BootEntry:
+        """What the boot driver is told."""
+        return BootEntry(
             node=self.node,
             disk=self.disk,
             generation=self.generation,
@@ -36,13 +53,17 @@ class PointBoot(Step):
             address=self.address,
             hostname=self.hostname,
             firmware=self.firmware,
-            portal=world.target.portal(self.shard),
+            portal=portal,
             iqn=self.iqn,
             initiator=self.initiator,
             user=self.disk,
-            secret=world.secret(self.disk, self.generation),
+            secret=secret,
         )
-        world.boot.point(entry)
+
+    def apply(self, world: World) -> Wait | None:
+        """Write host entry and script, the script last."""
+        portal = world.target.portal(self.shard)
+        world.boot.point(self.entry(portal, world.secret(self.disk, self.generation)))
         return None
 
     def revert(self, world: World) -> Wait | None:

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from bmid.drivers.base import Export, ExportStatus
 from bmid.errors import Refused, TransientError
+from bmid.model.entity import Disk
+from bmid.model.site import Site
 from bmid.steps.base import Step, Wait, World
 
 __all__ = ["ExportDisk", "NoteSessions", "RemoveExport", "RequireQuiet"]
@@ -29,6 +31,19 @@ class ExportDisk(Step):
     address: str
     generation: int
     again: bool = False
+
+    @classmethod
+    def of(cls, disk: Disk, site: Site, *, again: bool = False) -> ExportDisk:
+        """For a disk that has its home and address."""
+        return cls(
+            disk=disk.id,
+            shard=disk.shard or "",
+            number=disk.number,
+            iqn=site.target(disk.id),
+            address=disk.address or "",
+            generation=disk.generation,
+            again=again,
+        )
 
     def apply(self, world: World) -> Wait | None:
         """Create the target, note its client, then let the initiator in: nothing unrecorded ever gets I/O."""
