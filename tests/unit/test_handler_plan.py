@@ -87,7 +87,7 @@ def test_the_metadata_beside_the_disk_says_whose_it_is() -> None:
 def test_power_is_left_alone_where_it_is_said_or_there_is_none(power: str | None, bmc: Any) -> None:
     """Clone, export, pointer."""
     plan = map_node.plan(map_command(power=power), context(project(), image(), node(power=bmc)))
-    assert kinds(plan) == [["clone-disk"], ["export-disk"], ["point-boot"]]
+    assert kinds(plan) == [["require-allocated"], ["clone-disk"], ["export-disk"], ["point-boot"]]
     assert plan.memo["power"] == "none"
 
 
