@@ -150,7 +150,7 @@ def test_queries_list_and_show_everything(house: House) -> None:
     for query in (ShowOperation(operation=result.operation), ShowOperation(message=result.ticket.id)):
         shown = house.query(query)["operation"]
         assert shown["operation"] == result.operation
-        assert shown["steps"] == ["clone-disk", "export-disk", "point-boot"]
+        assert shown["steps"] == ["require-allocated", "clone-disk", "export-disk", "point-boot"]
     house.did(UnmapNode(project=project, node=node))
 
 

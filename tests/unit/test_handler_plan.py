@@ -27,6 +27,7 @@ from bmid.steps.base import Plan
 from bmid.steps.boot import ClearBoot, PointBoot
 from bmid.steps.disk import CloneDisk, DiscardDisk
 from bmid.steps.image import CopyImage, InspectFile, ReceiveUpload, SealImage, TidyStaging
+from bmid.steps.isolation import RequireAllocated
 from bmid.steps.power import BootFromNetwork, CyclePower, PowerOff
 from bmid.steps.target import ExportDisk, NoteSessions, RemoveExport, RequireQuiet
 from tests.support.view import BMC, NOW, OPERATION, Shard, boot, context, disk, image, node, project
@@ -51,10 +52,11 @@ def test_a_map_is_clone_export_pointer_power() -> None:
     plan = map_node.plan(map_command(), context(project(), image(), node()))
     bmc = vars(BMC)
     made = replace(disk(), id=OPERATION, name=f"n1-{OPERATION[-12:]}", number=1, state=DiskState.MAKING)
-    clone = plan.stages[0][0]
+    clone = plan.stages[1][0]
     assert isinstance(clone, CloneDisk)
     assert (clone.image, clone.disk) == ("id-debian", OPERATION)
     assert plan.stages == (
+        (RequireAllocated(project="p1", node="n1"),),
         (clone, BootFromNetwork(**bmc)),
         (ExportDisk(disk=OPERATION, shard="0", number=1, iqn=IQN, address="10.77.0.10", generation=1),),
         (
@@ -73,7 +75,7 @@ def test_a_map_is_clone_export_pointer_power() -> None:
 def test_the_metadata_beside_the_disk_says_whose_it_is() -> None:
     """Enough to know without a database."""
     plan = map_node.plan(map_command(), context(project(), image(), node()))
-    clone = plan.stages[0][0]
+    clone = plan.stages[1][0]
     assert isinstance(clone, CloneDisk)
     said = clone.metadata
     assert said.items() >= {
