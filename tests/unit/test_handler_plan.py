@@ -48,7 +48,7 @@ def unmap_command(**values: Any) -> unmap_node.UnmapNode:
 
 
 def test_a_map_is_clone_export_pointer_power() -> None:
-    """The visible step comes last; only the boot device is set beside the clone."""
+    """First it is asked whether that is allowed; the visible step comes last."""
     plan = map_node.plan(map_command(), context(project(), image(), node()))
     bmc = vars(BMC)
     made = replace(disk(), id=OPERATION, name=f"n1-{OPERATION[-12:]}", number=1, state=DiskState.MAKING)
@@ -267,7 +267,9 @@ def test_keys_come_in_the_one_order(kind: str) -> None:
 def test_registering_the_same_again_changes_nothing() -> None:
     """Other values replace the old ones; id, disk and generation stay."""
     command = register_node.RegisterNode(
-        node="n1", macs=["52-54-00-00-00-01"], power={"driver": "redfish", "address": "http://bmc1/1", "credential": "lab"}
+        node="n1",
+        macs=["52-54-00-00-00-01"],
+        power={"driver": "redfish", "address": "http://bmc1/1", "credential": "lab"},
     )
     known = node(disk="id-d1", generation=3)
     same = register_node.plan(command, context(known, disk()))

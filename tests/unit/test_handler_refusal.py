@@ -71,7 +71,9 @@ def plan_of(kind: str, data: dict[str, Any], given: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "rows", "slug", "words"), REFUSALS, ids=[f"{one[0]}-{one[3]}-{n}" for n, one in enumerate(REFUSALS)]
+    ("kind", "data", "rows", "slug", "words"),
+    REFUSALS,
+    ids=[f"{one[0]}-{one[3]}-{number}" for number, one in enumerate(REFUSALS)],
 )
 def test_a_refusal_names_what_is_in_the_way(
     kind: str, data: dict[str, Any], rows: tuple[Any, ...], slug: str, words: tuple[str, ...]
