@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.node import Firmware
+from lab.node import Firmware, Machine
 from lab.place import write_private
 from lab.process import LabError
 
@@ -44,6 +44,19 @@ class Layout:
     def mac(self, number: int) -> str:
         """The MAC of the node's network card; two labs may have the same, since their networks never meet."""
         return f"52:54:00:77:{number >> 8:02x}:{number & 0xFF:02x}"
+
+    def machine(self, number: int, namespace: str, tap: str, disk: Path) -> Machine:
+        """The node with this number, on the tap given; `disk` is where its local disk lies, if it has one."""
+        return Machine(
+            name=f"n{number}",
+            mac=self.mac(number),
+            namespace=namespace,
+            tap=tap,
+            firmware=self.firmware(number),
+            memory=self.memory,
+            cpus=self.cpus,
+            disk=str(disk) if self.has_local_disk(number) else None,
+        )
 
     def write(self, file: Path) -> None:
         """Keep it."""

@@ -20,7 +20,7 @@ from lab.ceph import Ceph
 from lab.dnsmasq import Dnsmasq
 from lab.layout import Layout, boot_sector
 from lab.network import Network
-from lab.node import Machine, VirtualNode
+from lab.node import VirtualNode
 from lab.place import drop_short_folder, remember
 from lab.postgresql import PostgreSQL
 from lab.process import LabError, free_port
@@ -121,6 +121,12 @@ class Site:
         tell("bmid")
         self.register(self.layout.names)
 
+    def restart(self, settings: dict[str, dict[str, object]]) -> None:
+        """Stop bmid in order, and start it with other settings."""
+        self.bmid.stop()
+        self._settings = settings
+        self.bmid.start()
+
     def down(self, *, keep: bool = False) -> None:
         """End everything, whoever started it, and remove the folder unless `keep`. Quiet where there is nothing."""
         if not self.folder.exists():
@@ -213,17 +219,7 @@ class Site:
             disk = folder / "disk.raw"
             if layout.has_local_disk(number) and not disk.exists():
                 disk.write_bytes(boot_sector(LOCAL_DISK))
-            machine = Machine(
-                name=name,
-                mac=layout.mac(number),
-                namespace=network.namespace,
-                tap=network.tap(number),
-                firmware=layout.firmware(number),
-                memory=layout.memory,
-                cpus=layout.cpus,
-                disk=str(disk) if layout.has_local_disk(number) else None,
-            )
-            VirtualNode(folder, machine)
+            VirtualNode(folder, layout.machine(number, network.namespace, network.tap(number), disk))
 
     def _parts(self) -> Parts:
         addresses = self.network.addresses

@@ -1,0 +1,285 @@
+"""Machines boot by one message and are free again by another: the whole way, on real parts."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from bmi_publish import State
+from bmid.handlers.map_node import MapNode
+from bmid.handlers.register_node import RegisterNode
+from bmid.handlers.show_node import ShowNode
+from lab.layout import Layout
+from lab.process import wait_for
+from lab.trace import Traces, look
+from tests.support.site import CACHE, PROJECT, Tenant, marker, standing
+
+AT_ONCE = 3.0  # seconds from a marker on a console to the event; the tiny system reads once a second
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Tenant]:
+    with standing(Layout(nodes=3, local_disk_every=3), request) as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def tenant(lab: Tenant) -> Iterator[Tenant]:
+    """The module's tenant; afterwards every node is free, off and registered as at first, and bmid as at first."""
+    yield lab
+    site = lab.site
+    site.dnsmasq.process.thaw()
+    lab.unmap(*site.layout.names, force=True)
+    for name in site.layout.names:
+        site.node(name).power_off()
+    site.register(site.layout.names)
+
+
+def boot_seconds(tenant: Tenant, nodes: tuple[str, ...]) -> dict[str, float]:
+    """Map nodes; how long after each one's marker its node.booted came, in seconds."""
+    printed: dict[str, float] = {}
+    heard: dict[str, float] = {}
+
+    def watch(name: str) -> None:
+        tenant.site.node(name).wait_for_console("BMI-TINY", 120)
+        printed[name] = time.monotonic()
+
+    def listen() -> None:
+        with tenant.site.client() as client:
+            ready.set()
+            for event in client.follow([f"bmi.node.booted.v1.{PROJECT}"], timeout=125):
+                heard[event.data["node"]] = time.monotonic()
+                if len(heard) == len(nodes):
+                    return
+
+    ready = threading.Event()
+    threads = [threading.Thread(target=watch, args=(name,)) for name in nodes]
+    threads.append(threading.Thread(target=listen))
+    for thread in threads:
+        thread.start()
+    ready.wait(10)
+    results = tenant.map(*nodes)
+    for thread in threads:
+        thread.join(130)
+    assert [result.state for result in results] == [State.DONE] * len(nodes), results
+    return {name: heard[name] - printed[name] for name in nodes}
+
+
+def test_bios_uefi_and_a_node_with_a_disk_of_its_own_boot_their_clones_and_leave_nothing_behind(tenant: Tenant) -> None:
+    site, names = tenant.site, ("n1", "n2", "n3")
+    tenant.tiny()
+    assert look(site).none
+
+    delays = boot_seconds(tenant, names)
+    said = [marker(site, name) for name in names]
+    assert [one["host"] for one in said] == list(names)
+    assert [(one["root"], one["seen"], one["found"]) for one in said] == [("/dev/sda2", "golden", "-")] * 3
+    assert len({one["wrote"] for one in said}) == 3
+    assert "LOCAL DISK" not in site.node("n3").console_text()
+    assert max(delays.values()) < AT_ONCE, delays
+
+    there = look(site)
+    assert [len(found) for found in vars(there).values()] == [3] * 6, there
+    assert all(result.ok for result in tenant.unmap(*names))
+    assert look(site) == Traces((), (), (), (), (), ())
+    with site.client() as client:
+        shown = [client.query(ShowNode(node=name))["node"] for name in names]
+    assert [one.get("disk") for one in shown] == [None] * 3
+
+
+def test_each_node_writes_to_its_own_disk_which_is_fresh_at_the_next_map(tenant: Tenant) -> None:
+    site = tenant.site
+    for _ in range(2):
+        tenant.map("n1", "n2")
+        for name in ("n1", "n2"):
+            node = site.node(name)
+            assert marker(site, name)["found"] == "-"
+            node.log_in()
+            node.type(f"echo {name} > /only-{name}; echo FILES: $(echo /only-*)\n")
+            node.wait_for_console(f"FILES: /only-{name}", 20)
+            assert not re.search(r"^FILES: .* ", node.console_text(), re.MULTILINE)
+        assert all(result.ok for result in tenant.unmap("n1", "n2"))
+
+
+def test_a_node_gets_the_address_that_another_has_just_given_back(tenant: Tenant) -> None:
+    [first] = tenant.map("n1")
+    tenant.unmap("n1")
+    began = time.monotonic()
+    [second] = tenant.map("n2")
+    assert first.ok
+    assert second.ok
+    with tenant.site.client() as client:
+        node = client.query(ShowNode(node="n2"))["node"]
+    assert node["address"] == tenant.site.network.node_ip(1)
+    # The lease that the first one held would keep the address for two minutes.
+    assert time.monotonic() - began < 60
+
+
+def test_an_image_without_a_system_fails_after_the_attempts_with_the_last_step_that_was_seen(tenant: Tenant) -> None:
+    site = tenant.site
+    blank = site.folder / "blank.raw"
+    blank.write_bytes(bytes(8 << 20))
+    image = tenant.image("blank", blank)
+    [refused] = tenant.map("n1", image=image)
+    assert refused.state is State.REFUSED
+    assert refused.problem is not None
+    assert refused.problem.slug == "firmware-mismatch"
+
+    site.restart({"boot": {"deadline": 10, "attempts": 2}})
+    try:
+        [failed] = tenant.map("n1", image=image, force=True)
+    finally:
+        site.restart({})
+    assert failed.state is State.FAILED, failed
+    assert failed.event is not None
+    data = failed.event.data
+    assert (data["stage"], data["attempt"]) == ("firmware", 2)
+    assert site.node("n1").alive
+    assert all(result.ok for result in tenant.unmap("n1"))
+    assert look(site).none
+
+
+def test_a_node_that_gets_no_address_fails_with_nothing_seen(tenant: Tenant) -> None:
+    site = tenant.site
+    tenant.tiny()
+    site.restart({"boot": {"deadline": 4, "attempts": 2}})
+    site.dnsmasq.process.freeze()
+    try:
+        [failed] = tenant.map("n2")
+    finally:
+        site.dnsmasq.process.thaw()
+        site.restart({})
+    assert failed.event is not None, failed
+    assert (failed.event.data["stage"], failed.event.data["attempt"]) == ("waiting", 2)
+
+
+def test_a_running_node_without_power_driver_is_taken_off_by_force_only(tenant: Tenant) -> None:
+    site = tenant.site
+    image = tenant.tiny()
+    node = RegisterNode(node="n1", macs=(site.layout.mac(1),), firmware="bios")
+    assert all(result.ok for result in tenant.do(node, MapNode(project=PROJECT, node="n1", image=image)))
+    site.node("n1").power_on()
+    marker(site, "n1", seconds=60)
+
+    [refused] = tenant.unmap("n1")
+    assert refused.state is State.REFUSED
+    assert refused.problem is not None
+    assert refused.problem.slug == "session-live"
+    assert len(look(site).sessions) == 1
+
+    [done] = tenant.unmap("n1", force=True)
+    assert done.ok
+    assert done.event is not None
+    assert done.event.data["power"] == "unknown"
+    assert look(site) == Traces((), (), (), (), (), ("n1",))
+
+
+def test_a_node_without_power_driver_that_was_switched_off_is_taken_off_at_once(tenant: Tenant) -> None:
+    site = tenant.site
+    image = tenant.tiny()
+    tenant.do(RegisterNode(node="n2", macs=(site.layout.mac(2),), firmware="uefi"))
+    tenant.do(MapNode(project=PROJECT, node="n2", image=image))
+    site.node("n2").power_on()
+    marker(site, "n2", seconds=60)
+    site.node("n2").power_off()
+    assert len(look(site).sessions) == 1  # it sent no FIN, and is listed for up to an hour
+    [done] = tenant.unmap("n2")
+    assert done.ok, done
+    assert look(site).none
+
+
+def test_a_node_boots_by_somebody_elses_dhcp_with_the_lines_that_bmid_check_prints(tenant: Tenant) -> None:
+    site = tenant.site
+    image = tenant.tiny()
+    site.restart({"boot": {"dhcp": "external"}})
+    conf = site.folder / "dnsmasq/dnsmasq.conf"
+    before = conf.read_text()
+    try:
+        assert tenant.do(MapNode(project=PROJECT, node="n1", image=image, power="none"))[0].ok
+        assert look(site).dhcp_entries == ()
+        lines = re.findall(r"dhcp-(?:host|match|boot|option)=\S+", site.bmid.run("check"))
+        assert lines, site.bmid.run("check")
+        own = re.compile(r"^dhcp-(hostsdir|match|boot)=.*\n", re.MULTILINE)
+        site.dnsmasq.stop()
+        conf.write_text(own.sub("", before) + "\n".join(lines) + "\n")
+        site.dnsmasq.process.start()
+        site.node("n1").power_on()
+        assert marker(site, "n1", seconds=60)["host"] == "n1"
+        site.node("n1").power_off()
+        tenant.unmap("n1")
+    finally:
+        site.restart({})
+        site.dnsmasq.stop()
+        site.dnsmasq.start()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["debian", "foreign"])
+def test_a_real_debian_boots_on_bios_and_uefi(request: pytest.FixtureRequest, kind: str) -> None:
+    from lab.image.debian import DebianImage
+    from lab.image.foreign import ForeignImage
+
+    maker = {"debian": DebianImage, "foreign": ForeignImage}[kind](CACHE)
+    with standing(Layout(nodes=2, memory=1024), request) as tenant:
+        results = tenant.map("n1", "n2", image=tenant.image(kind, maker.build()), timeout=240)
+        assert all(result.ok for result in results), results
+        for name in ("n1", "n2"):
+            if kind == "debian":
+                said = marker(tenant.site, name, "BMI-DEBIAN", 120)
+                assert (said["host"], said["root"], said["found"]) == (name, "/dev/sda2", "-")
+            else:
+                tenant.site.node(name).wait_for_console("Debian GNU/Linux 12 foreign ttyS0", 120)
+        assert all(result.ok for result in tenant.unmap("n1", "n2"))
+        assert look(tenant.site).none
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_twenty_four_nodes_mapped_at_once_boot_twenty_four_disks_in_waves(request: pytest.FixtureRequest) -> None:
+    with standing(Layout(nodes=24, local_disk_every=0, memory=256, shards=2), request) as tenant:
+        site, image = tenant.site, tenant.tiny()
+        names = site.layout.names
+        commands = [MapNode(project=PROJECT, node=name, image=image, power="none") for name in names]
+        assert all(result.ok for result in tenant.do(*commands))
+        assert len(set(look(site).clones)) == 24
+        wrote = set()
+        for first in range(0, 24, 4):
+            wave = names[first : first + 4]
+            for name in wave:
+                site.node(name).power_on()
+            for name in wave:
+                said = marker(site, name, seconds=180)
+                assert (said["host"], said["found"]) == (name, "-")
+                wrote.add(said["wrote"])
+            with site.client() as client:
+                for name in wave:
+                    wait_for(lambda name=name: _stage(client, name) == "booted", 10, f"node.booted of {name}")
+            for name in wave:
+                site.node(name).power_off()
+        assert len(wrote) == 24
+        assert all(result.ok for result in tenant.unmap(*names))
+        assert look(site).none
+
+
+def _stage(client: object, name: str) -> str:
+    boot = client.query(ShowNode(node=name))["node"].get("boot") or {}  # type: ignore[attr-defined]
+    return str(boot.get("stage", ""))
+
+
+def test_a_lab_without_ceph_on_postgresql_with_two_targets_daemons_boots_too(request: pytest.FixtureRequest) -> None:
+    layout = Layout(nodes=2, storage="directory", database="postgresql", shards=2)
+    with standing(layout, request) as tenant:
+        assert all(result.ok for result in tenant.map("n1", "n2"))
+        portals = {
+            line
+            for tgtd in tenant.site.tgtds
+            for line in re.findall(r"Target \d+: (\S+)", tgtd.tgtadm("--mode", "target", "--op", "show"))
+        }
+        assert len(portals) == 2
+        assert all("I_T nexus:" in tgtd.tgtadm("--mode", "target", "--op", "show") for tgtd in tenant.site.tgtds)
+        assert all(result.ok for result in tenant.unmap("n1", "n2"))
+        assert look(tenant.site).none
