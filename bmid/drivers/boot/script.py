@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 
 from bmid.drivers.base import BootEntry, Pointer
 from bmid.errors import PermanentError
@@ -98,7 +99,7 @@ def read_pointer(text: str) -> Pointer | None:
 
 def host_line(entry: BootEntry) -> str:
     """The DHCP host entry of a node, for dnsmasq's --dhcp-hostsdir."""
-    _validate(entry)
+    _validate(entry, {"hostname", "MAC"})  # it tells no secret, and is asked for without one
     return f"{entry.mac},{entry.address},{entry.hostname}"
 
 
@@ -113,6 +114,7 @@ def foreign_lines(entry: BootEntry) -> tuple[str, ...]:
         f"dhcp-boot=tag:ipxe,boot.ipxe,,{head}",
         f"dhcp-boot=tag:!ipxe,tag:efi64,ipxe.efi,,{head}",
         f"dhcp-boot=tag:!ipxe,tag:!efi64,undionly.kpxe,,{head}",
+        "dhcp-option=tag:ipxe,encap:175,176,1b",  # no proxy DHCP, which iPXE would wait 2 s for
     )
 
 
@@ -124,7 +126,8 @@ def checked_address(address: str) -> str:
         raise _unfit("address") from None
 
 
-def _validate(entry: BootEntry) -> None:
+def _validate(entry: BootEntry, names: Collection[str] | None = None) -> None:
+    """Address, portal and LUN, and of the others those named, or all."""
     forms = {
         "disk": (_WORD, entry.disk),
         "IQN": (_IQN, entry.iqn),
@@ -135,7 +138,7 @@ def _validate(entry: BootEntry) -> None:
         "MAC": (_MAC, entry.mac),
     }
     for name, (form, value) in forms.items():
-        if not form.fullmatch(value):
+        if (names is None or name in names) and not form.fullmatch(value):
             raise _unfit(name)
     if checked_address(entry.address) != entry.address or not checked_address(entry.portal[0]):
         raise _unfit("address")
