@@ -84,8 +84,8 @@ class Client:
             raise ValueError("this ticket has no message to send")
         deadline = time.monotonic() + (self._reach if timeout is None else timeout)
         while True:
-            self._connection.ensure(deadline)
             try:
+                self._connection.ensure(deadline)
                 self._connection.publish(COMMANDS, ticket.envelope)
             except Lost as error:
                 if time.monotonic() >= deadline:

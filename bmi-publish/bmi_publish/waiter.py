@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bmi_publish.connection import COMMANDS, QUERIES, Connection
@@ -40,8 +41,10 @@ class Waiter:
         """Until all have ended or `deadline` (time.monotonic). Returns why the broker could not be reached at last, if
         so; raises Unreachable if it never took anything, or NotAllowed."""
         try:
-            self._connection.subscribe(keys_of([watch.ticket for watch in self._watches]))
-            self._connection.ensure(min(deadline, time.monotonic() + reach))
+            # A connection that has died since it was used last is noticed here, and opened anew below.
+            with suppress(Lost):
+                self._connection.subscribe(keys_of([watch.ticket for watch in self._watches]))
+                self._connection.ensure(min(deadline, time.monotonic() + reach))
             return self._follow(deadline)
         finally:
             self._unsubscribe()
