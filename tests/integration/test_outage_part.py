@@ -68,13 +68,13 @@ def prepare(house: House) -> None:
 
 
 def test_everything_is_well_when_everything_runs(builder: Builder, broker: RabbitMQ) -> None:
-    house = builder.house(ceph=True, postgresql=True, rabbitmq=broker)
+    house = builder.house(ceph=True, postgresql=True, rabbitmq=broker, dnsmasq=True)
     code, findings = check(house)
     assert code == 0, findings
 
 
 def test_without_a_broker(builder: Builder, broker: RabbitMQ) -> None:
-    house = builder.house(ceph=False, postgresql=False, rabbitmq=broker, start=False)
+    house = builder.house(ceph=False, postgresql=False, rabbitmq=broker, dnsmasq=True, start=False)
     prepare(house)
     broker.stop()
     try:
@@ -89,7 +89,7 @@ def test_without_a_broker(builder: Builder, broker: RabbitMQ) -> None:
 
 
 def test_a_broker_that_dies_loses_no_command_and_no_event(builder: Builder, broker: RabbitMQ) -> None:
-    house = builder.house(ceph=False, postgresql=False, rabbitmq=broker)
+    house = builder.house(ceph=False, postgresql=False, rabbitmq=broker, dnsmasq=True)
     project = house.project()
     image, nodes = house.image(project), [house.node() for _ in range(8)]
     client = house.client()
@@ -104,7 +104,7 @@ def test_a_broker_that_dies_loses_no_command_and_no_event(builder: Builder, brok
 
 
 def test_without_a_database(builder: Builder, broker: RabbitMQ, server: PostgreSQL) -> None:
-    house = builder.house(ceph=False, postgresql=True, rabbitmq=broker, server=server, start=False)
+    house = builder.house(ceph=False, postgresql=True, rabbitmq=broker, dnsmasq=True, server=server, start=False)
     prepare(house)
     server.kill()
     try:
@@ -117,7 +117,7 @@ def test_without_a_database(builder: Builder, broker: RabbitMQ, server: PostgreS
 
 
 def test_a_database_that_dies_while_nodes_are_mapped(builder: Builder, broker: RabbitMQ, server: PostgreSQL) -> None:
-    house = builder.house(ceph=False, postgresql=True, rabbitmq=broker, server=server)
+    house = builder.house(ceph=False, postgresql=True, rabbitmq=broker, dnsmasq=True, server=server)
     project = house.project()
     image, nodes = house.image(project), [house.node() for _ in range(8)]
     client = house.client()
@@ -131,7 +131,7 @@ def test_a_database_that_dies_while_nodes_are_mapped(builder: Builder, broker: R
 
 
 def test_without_ceph(builder: Builder, broker: RabbitMQ, ceph: Ceph) -> None:
-    house = builder.house(ceph=True, postgresql=False, rabbitmq=broker, settings=QUICK)
+    house = builder.house(ceph=True, postgresql=False, rabbitmq=broker, dnsmasq=True, settings=QUICK)
     project = house.project()
     image, node = house.image(project), house.node()
     house.bmid.stop()
@@ -152,10 +152,10 @@ def test_without_ceph(builder: Builder, broker: RabbitMQ, ceph: Ceph) -> None:
 
 
 def test_without_a_target_daemon(builder: Builder, broker: RabbitMQ) -> None:
-    house = builder.house(ceph=False, postgresql=False, rabbitmq=broker, settings=QUICK, start=False)
+    house = builder.house(ceph=False, postgresql=False, rabbitmq=broker, dnsmasq=True, settings=QUICK, start=False)
     prepare(house)
     house.tgtd.stop()
-    house.bmid.process.start()
+    house.start()
     project = house.project()
     image, node = house.image(project), house.node()
     client = house.client()

@@ -39,7 +39,7 @@ from bmid.store.view import StoreView
 from lab.bmid import Bmid, Parts, Shard
 from lab.ceph import Ceph
 from lab.postgresql import PostgreSQL
-from lab.process import free_port, wait_for
+from lab.process import Process, free_port, wait_for
 from lab.rabbitmq import RabbitMQ
 from lab.tgtd import Tgtd
 from tests.support.image import bios_disk
@@ -81,6 +81,12 @@ class House:
     def ceph(self) -> bool:
         """Whether its disks are on Ceph."""
         return self.parts.ceph_conf is not None
+
+    def start(self) -> None:
+        """Start it, and wait until it hears commands."""
+        self.bmid.start()
+        log = self.bmid.process.log
+        self.until(lambda: '"bmid head-a consumer", "event": "broker.connected"' in log.read_text())
 
     # What is asked of it.
 
@@ -269,6 +275,7 @@ class Builder:
         ceph: bool,
         postgresql: bool,
         start: bool = True,
+        dnsmasq: bool = False,
         rabbitmq: RabbitMQ | None = None,
         server: PostgreSQL | None = None,
         settings: dict[str, dict[str, object]] | None = None,
@@ -286,7 +293,7 @@ class Builder:
             shards=(Shard("s0", tgtd.socket, tgtd.portal),),
             tftp=folder / "tftp",
             hosts=folder / "hosts",
-            dnsmasq_pid=None,
+            dnsmasq_pid=self._dnsmasq(folder) if dnsmasq else None,
             settings=settings or {},
         )
         if ceph:
@@ -299,8 +306,18 @@ class Builder:
         self._stack.callback(house.bmid.stop)
         self._stack.callback(house.close)
         if start:
-            house.bmid.start()
+            house.start()
         return house
+
+    def _dnsmasq(self, folder: Path) -> Path:
+        """A dnsmasq that answers nobody; it is there to be found and told to read its files again."""
+        pid = folder / "server.pid"
+        options = ["-k", "--conf-file=/dev/null", "--port=0", "--user=root", f"--pid-file={pid}"]
+        process = Process("dnsmasq", folder, ["dnsmasq", *options])
+        self._stack.callback(process.stop)
+        process.start()
+        process.wait_for(pid.exists, 10, "its pid")
+        return pid
 
     def _on_ceph(self, parts: Parts, ceph: Ceph, pool: str) -> Parts:
         ceph.extra_pool(pool)
