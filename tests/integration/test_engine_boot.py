@@ -1,0 +1,245 @@
+"""Boots are watched, tried again and given up; targets that were forgotten are put back. On virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bmid.engine.boot_watch import BootWatch
+from bmid.errors import TransientError
+from bmid.model.entity import BootStage, Disk
+from tests.support.engine import Bench
+
+pytestmark = pytest.mark.usefixtures("quiet")
+MAP = {"project": "p1", "node": "n1", "image": "debian"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
+    """A site with a mapped node, just power cycled. Boots have 600 s, and two attempts."""
+    site = Bench(tmp_path, blank=blank).open()
+    site.furnish("n1")
+    site.do("node.map", **MAP)
+    yield site
+    site.close()
+
+
+def the_disk(bench: Bench) -> Disk:
+    (one,) = bench.view().disks()
+    return one  # type: ignore[no-any-return]
+
+
+def log_in(bench: Bench, alias: str | None) -> int:
+    """The node's firmware or system logs in at its target."""
+    disk = the_disk(bench)
+    secret = bench.ports().secret(disk.id, disk.generation)
+    number = bench.target.log_in(disk.shard, disk.number, address=disk.address, user=disk.id, secret=secret)
+    change(bench, number, alias=alias)
+    return number
+
+
+def change(bench: Bench, number: int, **values: Any) -> None:
+    disk = the_disk(bench)
+    sessions = bench.target._standing[disk.shard][disk.number].sessions
+    sessions[:] = [replace(one, **values) if one.id == number else one for one in sessions]
+
+
+def move(bench: Bench, number: int, read: int = 0, written: int = 0) -> None:
+    disk = the_disk(bench)
+    bench.target.move(disk.shard, disk.number, number, read, written)
+
+
+def look(bench: Bench, watch: BootWatch, seconds: float = 0.5) -> None:
+    bench.clock.advance(seconds)
+    watch.run_once()
+
+
+def boot(bench: Bench, watch: BootWatch) -> None:
+    """From the firmware to a system that reads."""
+    move(bench, log_in(bench, None), 26_000_000)
+    look(bench, watch)
+    system = log_in(bench, "n1")
+    look(bench, watch)
+    move(bench, system, 1_000_000, 4096)
+    look(bench, watch)
+    move(bench, system, 65536)
+    look(bench, watch)
+
+
+def boots(bench: Bench) -> list[dict[str, Any]]:
+    return [one for one in bench.events() if one["type"].startswith("bmi.node.boot")]
+
+
+def test_a_boot_is_told_once_with_its_evidence(bench: Bench) -> None:
+    """With the operation and correlation of the map that it followed."""
+    watch = bench.boot_watch()
+    boot(bench, watch)
+    for _ in range(5):
+        look(bench, watch)
+    (event,) = boots(bench)
+    assert event["type"] == "bmi.node.booted.v1"
+    assert event["data"]["node"] == "n1"
+    assert event["data"]["attempt"] == 1
+    assert event["data"]["seconds"] == 2.0
+    assert {"firmware", "initramfs", "booted", "bytes_read"} <= set(event["data"]["evidence"])
+    mapped = next(one for one in bench.events() if one["type"] == "bmi.node.mapped.v1")
+    assert event["correlationid"] == mapped["correlationid"]
+    assert watch.run_once() is False
+
+
+def test_a_daemon_that_starts_anew_goes_on_watching(bench: Bench) -> None:
+    """With what the rows know."""
+    first = bench.boot_watch()
+    log_in(bench, None)
+    look(bench, first)
+    second = bench.boot_watch()
+    boot(bench, second)
+    assert [one["type"] for one in boots(bench)] == ["bmi.node.booted.v1"]
+
+
+def test_a_sighting_that_could_not_be_written_down_is_not_lost(bench: Bench) -> None:
+    """The database was away at that moment."""
+    watch = bench.boot_watch()
+    system = log_in(bench, "n1")
+    look(bench, watch)
+    move(bench, system, 1_000_000, 4096)
+    look(bench, watch)
+    move(bench, system, 65536)
+    bench.trip.armed, bench.trip.seen, bench.trip.at = True, [], 0
+
+    def away() -> None:
+        raise TransientError("database-away", "not now")
+
+    bench.trip.strike = away
+    look(bench, watch)
+    assert boots(bench) == []
+    for _ in range(6):
+        move(bench, system, 65536)
+        look(bench, watch)
+    assert [one["type"] for one in boots(bench)] == ["bmi.node.booted.v1"]
+
+
+def test_a_late_boot_is_tried_again_and_then_given_up(bench: Bench) -> None:
+    """One more power cycle with a deadline of its own; then node.boot-failed with the last step seen."""
+    watch = bench.boot_watch()
+    assert bench.power.switch("bmc-n1").starts == 1
+    log_in(bench, None)
+    look(bench, watch, 599)
+    look(bench, watch, 2)
+    look(bench, watch)
+    assert [one.type for one in bench.view().operations()].count("bmi.boot.retry.v1") == 1
+    bench.settle(seconds=5)
+    assert bench.power.switch("bmc-n1").starts == 2
+    watched = bench.view().boot(the_disk(bench).id)
+    assert (watched.stage, watched.attempt, watched.base) == (BootStage.WAITING, 2, 1)
+    look(bench, watch, 500)
+    assert boots(bench) == []
+    look(bench, watch, 101)
+    look(bench, watch, 1000)
+    (event,) = boots(bench)
+    assert event["type"] == "bmi.node.boot-failed.v1"
+    assert (event["data"]["stage"], event["data"]["attempt"]) == ("waiting", 2)
+    assert event["data"]["todo"]
+    assert bench.power.switch("bmc-n1").starts == 2
+
+
+def test_the_second_attempt_may_succeed_beside_the_first_ones_dead_session(bench: Bench) -> None:
+    """What the first one left at the target is not taken for a sign of life."""
+    watch = bench.boot_watch()
+    dead = log_in(bench, "n1")
+    move(bench, dead, 2_000_000, 4096)
+    look(bench, watch)
+    look(bench, watch, 601)
+    bench.settle(seconds=5)
+    look(bench, watch)
+    assert bench.view().boot(the_disk(bench).id).stage is BootStage.WAITING
+    boot(bench, watch)
+    (event,) = boots(bench)
+    assert (event["type"], event["data"]["attempt"]) == ("bmi.node.booted.v1", 2)
+
+
+def test_a_node_that_was_unmapped_is_not_watched(bench: Bench) -> None:
+    """No failure is told of a boot that nobody waits for."""
+    watch = bench.boot_watch()
+    bench.do("node.unmap", project="p1", node="n1")
+    look(bench, watch, 1000)
+    assert boots(bench) == []
+
+
+def test_a_node_whose_power_is_somebody_elses_has_no_deadline(tmp_path: Path, blank: Path) -> None:
+    """It is watched for as long as it takes."""
+    bench = Bench(tmp_path, blank=blank).open()
+    bench.furnish("n1")
+    bench.do("node.map", **MAP, power="none")
+    watch = bench.boot_watch()
+    look(bench, watch, 100_000)
+    assert boots(bench) == []
+    system = log_in(bench, "n1")
+    for _ in range(5):
+        move(bench, system, 65536, 4096)
+        look(bench, watch, 3.1)  # such nodes are looked at now and then
+    assert [one["type"] for one in boots(bench)] == ["bmi.node.booted.v1"]
+    bench.close()
+
+
+def test_a_shard_that_is_down_fails_no_boot_it_cannot_see(bench: Bench) -> None:
+    """The node may have booted: nobody can tell."""
+    watch = bench.boot_watch()
+    bench.target.down.add(the_disk(bench).shard)
+    look(bench, watch, 2000)
+    assert boots(bench) == []
+
+
+def test_forgotten_targets_are_put_back(tmp_path: Path, blank: Path) -> None:
+    """All of them, by operations that wait for their node's turn; pointers too; nobody is power cycled."""
+    bench = Bench(tmp_path, blank=blank).open()
+    names = ("n1", "n2", "n3")
+    bench.furnish(*names)
+    for name in names:
+        bench.do("node.map", project="p1", node=name, image="debian")
+    watch = bench.export_watch()
+    assert watch.run_once() == 0
+    for shard in bench.target.shards:
+        bench.target.restart(shard)
+    assert watch.run_once() == 3
+    watch.run_once()
+    assert [one.type for one in bench.view().operations()].count("bmi.export.restore.v1") == 3
+    bench.settle()
+    assert bench.unexplained() == []
+    assert watch.run_once() == 0
+    assert [bench.power.switch(f"bmc-{name}").starts for name in names] == [1, 1, 1]
+    assert {disk.owner for disk in bench.view().disks()} == {client for _, client in bench.target.clients.values()}
+    bench.close()
+
+
+def test_the_client_that_exported_it_before_is_cut_off(bench: Bench) -> None:
+    """A daemon that was thought dead can't write to the disk any more."""
+    disk = the_disk(bench)
+    before = disk.owner
+    bench.target.restart(disk.shard)
+    assert bench.storage.has_open(disk.id, before)
+    bench.export_watch().run_once()
+    bench.settle()
+    assert not bench.storage.has_open(disk.id, before)
+    assert bench.storage.has_open(disk.id, the_disk(bench).owner)
+
+
+def test_a_shard_that_does_not_answer_is_no_reason_to_restore(bench: Bench) -> None:
+    """It may stand there with all its sessions."""
+    bench.target.down.add("0")
+    assert bench.export_watch().run_once() == 0
+    assert "bmi.export.restore.v1" not in [one.type for one in bench.view().operations()]
+
+
+def test_what_is_being_unmapped_is_not_put_back(bench: Bench) -> None:
+    """The unmap has the node."""
+    bench.power.switch("bmc-n1").lies = True
+    bench.command("node.unmap", project="p1", node="n1")
+    bench.worker().run_once()
+    bench.target.restart("0")
+    bench.export_watch().run_once()
+    assert "bmi.export.restore.v1" not in [one.type for one in bench.view().operations()]
