@@ -97,8 +97,10 @@ def plan(command: MapNode, context: Context) -> Plan:
     if power == "cycle" and node.power is None:
         detail = f"node {node.name} has no power driver, so it can't be cycled"
         raise Refused("no-power-driver", detail, todo="Register its power, or map it with power: none.")
+    # First: the counter lets one map plan at a time, so that each sees which shard and address the others took.
+    number = context.view.number()
     home = placement.choose_home(context.view.homes())
-    disk = _disk(context, image, node, home, command.project)
+    disk = _disk(context, image, node, home, number, command.project)
     reserve = (Put(disk), Put(_with_disk(node, disk)))
     stages = _stages(context, disk, image, node, power)
     return Plan(reserve, stages, home=disk.head, memo={"changed": True, "disk": disk.id, "power": power})
@@ -136,7 +138,7 @@ def _require_bootable(command: MapNode, image: Image, node: Node) -> None:
     )
 
 
-def _disk(context: Context, image: Image, node: Node, home: placement.Home, project: str) -> Disk:
+def _disk(context: Context, image: Image, node: Node, home: placement.Home, number: int, project: str) -> Disk:
     network = context.view.network(context.site.network)
     if network is None:
         raise Refused("network-unknown", f"there is no boot network {context.site.network}")
@@ -150,7 +152,7 @@ def _disk(context: Context, image: Image, node: Node, home: placement.Home, proj
         name=f"{node.name[:50]}-{context.operation[-12:]}",
         image=image.id,
         size=image.size,
-        number=context.view.number(),
+        number=number,
         state=DiskState.MAKING,
         created_at=context.now,
         node=node.name,
