@@ -198,4 +198,5 @@ def translate(error: Exception, broker: Broker, name: str) -> BmiError:
             return Misconfigured(text, todo=_DIFFERS)
         return TransientError("broker-away", text)
     reason: Any = next((part for part in reversed(error.args) if part), type(error).__name__)
-    return TransientError("broker-away", f"{name}: the broker at {where} can't be reached ({reason})")
+    todo = "see whether RabbitMQ runs, and whether this head reaches it; nothing else needs to be done"
+    return TransientError("broker-away", f"{name}: the broker at {where} can't be reached ({reason})", todo=todo)
