@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -13,13 +13,22 @@ import structlog.tracebacks
 __all__ = ["configure"]
 
 HIDDEN = frozenset({"secret", "password", "token", "authorization", "key", "site_key"})
+ENDINGS = ("_secret", "_password", "_token")
 
 
 def _hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Values under names that secrets have are not written, whoever passed them."""
-    for name in HIDDEN.intersection(event):
-        event[name] = "(hidden)"
+    """Values under names that secrets have are not written, whoever passed them, however deep."""
+    for name, value in list(event.items()):
+        event[name] = _shown(name, value)
     return event
+
+
+def _shown(name: Any, value: Any) -> Any:
+    if name in HIDDEN or str(name).endswith(ENDINGS):
+        return "(hidden)"
+    if isinstance(value, Mapping):
+        return {key: _shown(key, one) for key, one in value.items()}
+    return [_shown(None, one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def configure(level: str, style: str) -> None:
@@ -36,7 +45,8 @@ def configure(level: str, style: str) -> None:
         places = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=12)
         rendering: list[Any] = [structlog.processors.ExceptionRenderer(places), structlog.processors.JSONRenderer()]
     else:
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback  # the default one shows local variables
+        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
+from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from bmid.errors import Misconfigured
-from bmid.settings import Settings, Shard
+from bmid.settings import Network, Settings, Shard
 
 __all__ = ["load"]
 
@@ -22,15 +25,53 @@ def load(path: Path) -> Settings:
         text = path.read_text()
     except OSError as error:
         raise Misconfigured(f"{path}: {error.strerror}", todo="Name the settings file with --config.") from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{path}: no TOML: it is not UTF-8: {error}") from error
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{path}: no TOML: {error}") from error
     try:
-        return Settings(**content)
+        settings = Settings(**content)
     except ValidationError as error:
-        lines = [f"{path}:{_line(text, one['loc'])}: {_explain(one)}" for one in error.errors(include_input=False)]
+        lines = [f"{_place(path, text, one['loc'])}: {_explain(one)}" for one in error.errors(include_input=False)]
         raise Misconfigured("\n".join(lines)) from error
+    lines = [f"{_place(path, text, where)}: {'.'.join(where)}: {what}" for where, what in _contradictions(settings)]
+    if lines:
+        raise Misconfigured("\n".join(lines))
+    return settings
+
+
+def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Values that are good each by itself, and not together: key and reason."""
+    network, shards = settings.network, settings.target.shards
+    ends = (network.subnet.network_address, network.subnet.broadcast_address)
+    for name, address in (("first", network.first), ("last", network.last)):
+        if address not in network.subnet or address in ends:
+            yield ("network", name), f"{address} is no address for a node in {network.subnet}"
+    if network.last < network.first:
+        yield ("network", "last"), f"{network.last} comes before first, {network.first}"
+    names = [shard.name for shard in shards]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield ("target", "shards"), f"two shards have the name {name}"
+    for shard in shards:
+        if _is_given(shard.portal_address, network):
+            where = f"the portal {shard.portal_address} of shard {shard.name}"
+            yield ("target", "shards"), f"{where} is among the addresses that nodes are given"
+
+
+def _is_given(address: str, network: Network) -> bool:
+    try:
+        return network.first <= IPv4Address(address) <= network.last
+    except ValueError:
+        return False
+
+
+def _place(path: Path, text: str, where: tuple[Any, ...]) -> str:
+    """The variable that a value came from, or else the line of the file."""
+    prefix, separator = Settings.model_config["env_prefix"], Settings.model_config["env_nested_delimiter"] or "__"
+    variable = (prefix + separator.join(str(part) for part in where)).upper()
+    return variable if variable in os.environ else f"{path}:{_line(text, where)}"
 
 
 def _explain(error: Any) -> str:
