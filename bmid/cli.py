@@ -12,6 +12,7 @@ import click
 from bmid.bootstrap import Head
 from bmid.checkup import examine
 from bmid.errors import BmiError, Misconfigured
+from bmid.handlers.registry import discover
 from bmid.logs import configure
 from bmid.parts import make_database
 from bmid.repair import Repair
@@ -95,6 +96,25 @@ def check(config: Path, output: str) -> None:
             if finding.todo and not finding.ok:
                 click.echo(f"      {'':{width}}  {finding.todo}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.command()
+@click.option("--into", type=click.Path(path_type=Path, exists=True), help="Write it into docs/messages.md instead.")
+def messages(into: Path | None) -> None:
+    """Print the reference of all messages, as Markdown."""
+    # The daemon can do without it.
+    module = import_module("bmid.reference.message")
+    text = module.reference(discover())
+    if into is None:
+        click.echo(text, nl=False)
+    else:
+        into.write_text(into.read_text().partition(module.BEGIN)[0] + text)
+
+
+@main.command()
+def settings() -> None:
+    """Print a settings file with every setting in it, commented out."""
+    click.echo(import_module("bmid.reference.setting").settings_file(), nl=False)
 
 
 @main.group()

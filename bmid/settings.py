@@ -34,7 +34,7 @@ def _host() -> str:
 class Head(Section):
     """This machine."""
 
-    name: Label = Field(default_factory=_host)
+    name: Label = Field(default_factory=_host, description="its name among the heads; by default its host name")
     state_folder: Path = Field(STATE, description="what must outlive a restart: the embedded database, the lock")
     drain: float = Field(30.0, ge=0, description="seconds that running steps get at a stop; the rest goes on later")
 
@@ -46,23 +46,23 @@ class Database(Section):
         f"sqlite:///{STATE}/bmid.db",
         description="sqlite:///PATH for one head, or postgresql+psycopg://USER@HOST/NAME for several",
     )
-    password_file: Path | None = None
+    password_file: Path | None = Field(None, description="the file with the password; none in the URL")
 
 
 class Broker(Section):
     """RabbitMQ."""
 
-    url: str = "amqp://bmid@127.0.0.1:5672/bmi"
-    password_file: Path | None = None
-    ca_file: Path | None = None
+    url: str = Field("amqp://bmid@127.0.0.1:5672/bmi", description="amqp:// or amqps://, USER@HOST:PORT/VHOST")
+    password_file: Path | None = Field(None, description="the file with the password; none in the URL")
+    ca_file: Path | None = Field(None, description="for amqps, CAs that the machine doesn't trust anyway")
 
 
 class Rbd(Section):
     """Ceph."""
 
-    conf: Path = Path("/etc/ceph/ceph.conf")
-    user: str = "bmi"
-    pool: str = "bmi"
+    conf: Path = Field(Path("/etc/ceph/ceph.conf"), description="bmid's own ceph.conf; it names monitors and keyring")
+    user: str = Field("bmi", description="the cephx user, without client.; needs profile rbd on mon and on the pool")
+    pool: str = Field("bmi", description="the pool, which must be there; what bmid keeps in it has ids as names")
     tgt_conf: Path = Field(
         Path("/etc/bmid/tgt-ceph.conf"),
         description="a ceph.conf of tgtd's own, without operation timeouts and with rbd_cache = false",
@@ -73,7 +73,7 @@ class Rbd(Section):
 class Directory(Section):
     """Raw files in a folder: the storage without Ceph, for one head."""
 
-    folder: Path = STATE / "storage"
+    folder: Path = Field(STATE / "storage", description="must be there, so that a mount that is missing is noticed")
 
 
 class Storage(Section):
@@ -90,13 +90,13 @@ class Shard(Section):
     name: Label
     socket: Path = Field(description="its management socket")
     portal_address: str = Field(description="the address at which nodes find it")
-    portal_port: int = Field(3260, ge=1, le=65535)
+    portal_port: int = Field(3260, ge=1, le=65535, description="and its port")
 
 
 class Target(Section):
     """iSCSI targets."""
 
-    driver: str = "tgt"
+    driver: str = Field("tgt", description="the name of an entry point in bmid.target")
     iqn_prefix: str = Field(
         "iqn.2026-11.org.example.bmi",
         pattern=r"^iqn\.\d{4}-\d{2}\.[a-z0-9.-]+$",
@@ -109,13 +109,13 @@ class Target(Section):
 class Boot(Section):
     """What nodes are told when they start."""
 
-    driver: str = "ipxe"
+    driver: str = Field("ipxe", description="the name of an entry point in bmid.boot")
     dhcp: Literal["own", "external"] = Field(
         "own", description="own: host entries are written for bmid's dnsmasq; external: another server has them"
     )
-    tftp_root: Path = STATE / "tftp"
-    hosts_dir: Path = STATE / "hosts"
-    dnsmasq_pid: Path | None = RUN / "dnsmasq.pid"
+    tftp_root: Path = Field(STATE / "tftp", description="a folder for each mapped node is made here")
+    hosts_dir: Path = Field(STATE / "hosts", description="dnsmasq's dhcp-hostsdir, with a file for each mapped node")
+    dnsmasq_pid: Path | None = Field(RUN / "dnsmasq.pid", description="dnsmasq's, who is told to read them again")
     loaders: dict[str, Path] = Field(
         {"undionly.kpxe": Path("/usr/lib/ipxe/undionly.kpxe"), "ipxe.efi": Path("/usr/lib/ipxe/ipxe.efi")},
         description="the iPXE that BIOS and UEFI firmware load first",
@@ -129,8 +129,8 @@ class Boot(Section):
 class Network(Section):
     """The boot network."""
 
-    name: Label = "default"
-    subnet: IPv4Network = IPv4Network("10.77.0.0/24")
+    name: Label = Field("default", description="its name in rows and on disks")
+    subnet: IPv4Network = Field(IPv4Network("10.77.0.0/24"), description="addresses that nodes may wish for")
     first: IPv4Address = Field(IPv4Address("10.77.0.10"), description="first address that is given to nodes")
     last: IPv4Address = Field(IPv4Address("10.77.0.250"), description="last address that is given to nodes")
     interface: str = Field("boot0", description="the head's interface on it")
@@ -139,7 +139,7 @@ class Network(Section):
 class Power(Section):
     """BMCs."""
 
-    drivers: tuple[str, ...] = ("redfish",)
+    drivers: tuple[str, ...] = Field(("redfish",), description="those that nodes may name; entry points in bmid.power")
     credentials: Path = Field(
         Path("/etc/bmid/credentials"), description="a folder with one file a credential: user name, newline, password"
     )
@@ -164,8 +164,8 @@ class Images(Section):
 class Http(Section):
     """The listener for uploads and health."""
 
-    listen: str = "127.0.0.1"
-    port: int = Field(8470, ge=0, le=65535)
+    listen: str = Field("127.0.0.1", description="the address it listens on; without TLS, which a proxy adds")
+    port: int = Field(8470, ge=0, le=65535, description="0: any free one")
     url: str | None = Field(None, description="how clients reach it, where that is not http://LISTEN:PORT")
 
 
@@ -190,8 +190,8 @@ class Chap(Section):
 class Log(Section):
     """What is written, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is less is left out")
+    format: Literal["json", "console"] = Field("json", description="json: an object a line; console: for people")
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,71 @@
+"""Examples of messages, made from their schemas and from values that fit a field of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bmid.errors import Problem
+from bmid.messages.base import Message
+
+__all__ = ["example"]
+
+OPERATION = "019abc0f3a5c7d21b0c4e5f60718293a"
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+PROBLEM = Problem.of("disk-in-place", "node n1 is mapped to disk n1-e5f60718293a of project p1", todo="Unmap it first.")
+# By the field's name; "TYPE FIELD" for one message alone. Optional fields that are not here are left out.
+VALUES: Mapping[str, Any] = {
+    "address": "10.77.0.11",
+    "boot_mac": "52:54:00:12:34:56",
+    "command": "bmi.node.map.v1",
+    "disk": "n1-e5f60718293a",
+    "evidence": {"booted": "2026-11-21T09:00:31+00:00 reads after it wrote", "bytes_read": "61341696"},
+    "firmware": "uefi",
+    "format": "qcow2",
+    "hostname": "n1",
+    "id": OPERATION,
+    "image": "debian-12",
+    "macs": ["52:54:00:12:34:56"],
+    "message": "019abc0f-3a5c-7d21-b0c4-e5f60718293a",
+    "node": "n1",
+    "operation": OPERATION,
+    "portal": "10.77.0.1:3260",
+    "power": "cycle",
+    "problem": PROBLEM.model_dump(mode="json", exclude_none=True),
+    "project": "p1",
+    "sha256": SHA256,
+    "source": "/my-service",
+    "stage": "firmware",
+    "started_at": "2026-11-21T09:00:00+00:00",
+    "target": f"iqn.2026-11.org.example.bmi:{OPERATION}",
+    "bmi.command.rejected.v1 reasons": ["image: Field required"],
+    "bmi.command.rejected.v1 problem": Problem.of(
+        "data-invalid", "image: Field required", todo="The fields of this command are project, node, image."
+    ).model_dump(mode="json", exclude_none=True),
+    "bmi.image.import.v1 source": {"upload": SHA256},
+    "bmi.image.imported.v1 firmware": ["bios", "uefi"],
+    "bmi.node.boot-failed.v1 todo": "It never logged in: look at its power, boot order, cable and DHCP.",
+    "bmi.node.register.v1 power": {
+        "driver": "redfish",
+        "address": "https://bmc-n1.example/redfish/v1/Systems/1",
+        "credential": "bmc",
+    },
+    "bmi.node.unmapped.v1 power": "off",
+    "bmi.operation.accepted.v1 upload": f"http://head.example:8470/v1/uploads/{OPERATION}",
+    "bmi.operation.progressed.v1 command": "bmi.image.import.v1",
+}
+OMITTED = {"bmi.operation.show.v1 message", "bmi.operation.show.v1 source", "bmi.image.import.v1 sha256"}
+SIMPLE: Mapping[str, Any] = {"string": "text", "integer": 1, "number": 31.4, "boolean": True, "array": [], "object": {}}
+
+
+def example(message: type[Message]) -> dict[str, Any]:
+    """Data of such a message; valid by its schema, or ValidationError is raised."""
+    properties = message.model_json_schema().get("properties", {})
+    data = {}
+    for name, field in message.model_fields.items():
+        own = f"{message.type} {name}"
+        if own in OMITTED or not (field.is_required() or name in VALUES or own in VALUES):
+            continue
+        fallback = SIMPLE.get(properties[name].get("type", "string"))
+        data[name] = VALUES.get(own, VALUES.get(name, fallback))
+    return message.model_validate(data).model_dump(mode="json", exclude_unset=True)
