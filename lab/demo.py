@@ -159,9 +159,9 @@ def _answer(node: VirtualNode, text: str) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One demonstration at a time in a checkout."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "demo.lock").open("w") as lock:
+    """One demonstration at a time in a folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -190,16 +190,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="script/demo", description="Two machines, one golden image, by messages.")
     parser.add_argument("--debian", action="store_true", help="a real Debian 12 (built once) instead of the tiny image")
     parser.add_argument("--storage", choices=["rbd", "directory"], default="rbd", help="directory: without Ceph")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".lab/demo", help="where the lab is made, and removed")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     maker = DebianImage(ROOT / ".cache") if options.debian else TinyImage(ROOT / ".cache")
     layout = Layout(storage=options.storage, memory=1024 if options.debian else 512)
-    site = Site(ROOT / ".lab/demo", layout)
+    site = Site(options.folder, layout)
     marker, boots = ("BMI-DEBIAN", 240) if options.debian else ("BMI-TINY", 120)
     begun = time.monotonic()
     try:
-        with _alone(ROOT / ".lab"):
+        with _alone(site.folder):
             _run(site, Demonstration(site, maker.build, marker, boots))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,0 +1,112 @@
+"""The demonstration shows all of it; however it or a lab ends, nothing runs on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab import procfs
+from lab.process import wait_for
+
+ROOT = Path(__file__).parents[2]
+DEMO = (sys.executable, "-m", "lab.demo")
+
+
+def left_of(folder: Path) -> list[str]:
+    """Living processes that mention the folder or work in it, and what is left on the machine's network of it."""
+    found = []
+    for process in procfs.every():
+        try:
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            place = os.readlink(f"/proc/{process.pid}/cwd")
+        except OSError:
+            continue
+        if process.pid != os.getpid() and (str(folder) in line or place.startswith(str(folder))):
+            found.append(line)
+    return found
+
+
+@contextmanager
+def started(folder: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A demonstration in the background whose lab has come up, with nodes about to be mapped."""
+    with output.open("wb") as out:
+        process = subprocess.Popen((*DEMO, "--folder", str(folder)), cwd=ROOT, stdout=out, stderr=out)
+        try:
+            wait_for(lambda: b"image upload" in output.read_bytes(), 60, "the demonstration's lab")
+            time.sleep(2)
+            assert left_of(folder)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            subprocess.run((sys.executable, "-m", "lab", "--folder", str(folder), "down"), cwd=ROOT, check=True)
+
+
+def namespaces() -> set[str]:
+    shown = subprocess.run(["ip", "netns"], check=True, capture_output=True, text=True).stdout
+    return {line.split()[0] for line in shown.splitlines() if line}
+
+
+def taken(folder: Path) -> str:
+    """The network namespace of the lab in a folder."""
+    found = re.search(r'"namespace": "([^"]+)"', (folder / "network/network.json").read_text())
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("storage", ["rbd", "directory"])
+def test_the_demonstration_sees_all_of_it_in_less_than_three_minutes(tmp_path: Path, storage: str) -> None:
+    folder = tmp_path / "demo"
+    began = time.monotonic()
+    command = (*DEMO, "--folder", str(folder), "--storage", storage)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - began < 180
+    for seen in (r"n1, bios, .*host=n1 root=/dev/sda2", r"n2, uefi, .*host=n2 root=/dev/sda2", "FILES: n1 in /only-n1",
+                 "there are 2 clones, 2 targets", "nothing is left: 0 clones, 0 targets, 0 sessions"):  # fmt: skip
+        assert re.search(seen, done.stdout), done.stdout
+    assert not folder.exists()
+    assert left_of(folder) == []
+
+
+def test_a_demonstration_that_is_interrupted_says_so_and_stops_its_lab(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with started(folder, tmp_path / "output") as process:
+        network = taken(folder)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert left_of(folder) == []
+        assert network not in namespaces()
+        assert (folder / "bmid/bmid.log").exists()  # logs stay, for whoever wants to know
+
+
+def test_a_lab_whose_maker_was_killed_is_stopped_by_the_next_process(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with started(folder, tmp_path / "output") as process:
+        network = taken(folder)
+        process.kill()
+        process.wait()
+        assert left_of(folder)
+        subprocess.run((sys.executable, "-m", "lab", "--folder", str(folder), "down"), cwd=ROOT, check=True)
+        assert left_of(folder) == []
+        assert network not in namespaces()
+        assert not folder.exists()
+
+
+def test_a_demonstration_that_fails_does_not_end_with_0(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with started(folder, tmp_path / "output") as process:
+        [command] = [one.pid for one in procfs.every() if one.parent == process.pid and not one.ended]
+        os.kill(command, signal.SIGKILL)  # the bmi-publish that waits for the boots
+        wait_for(lambda: process.poll() is not None, 30, "its end")
+        assert process.returncode == 1
+        assert left_of(folder) == []
