@@ -105,8 +105,9 @@ def test_a_lab_whose_maker_was_killed_is_stopped_by_the_next_process(tmp_path: P
 def test_a_demonstration_that_fails_does_not_end_with_0(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with started(folder, tmp_path / "output") as process:
-        [command] = [one.pid for one in procfs.every() if one.parent == process.pid and not one.ended]
-        os.kill(command, signal.SIGKILL)  # the bmi-publish that waits for the boots
+        children = [one.pid for one in procfs.every() if one.parent == process.pid and not one.ended]
+        [command] = [pid for pid in children if b"bmi-publish" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(command, signal.SIGKILL)  # the one that waits for the boots
         wait_for(lambda: process.poll() is not None, 30, "its end")
         assert process.returncode == 1
         assert left_of(folder) == []
