@@ -48,6 +48,10 @@ def _forgotten(bench: Bench) -> None:
     bench.target.restart("0")
 
 
+def _second_project(bench: Bench) -> None:
+    bench.do("project.create", project="p2")
+
+
 def _public(kind: str, **data: Any) -> Callable[[Bench], Operation]:
     return lambda bench: bench.command(kind, **data)
 
@@ -80,7 +84,7 @@ MAP = {"project": "p1", "node": "n1", "image": "debian"}
 RECIPES: dict[str, list[Recipe]] = {
     "bmi.project.create.v1": [Recipe("create", _public("project.create", project="p2"))],
     "bmi.project.remove.v1": [
-        Recipe("remove", _public("project.remove", project="p2"), lambda bench: bench.do("project.create", project="p2"))
+        Recipe("remove", _public("project.remove", project="p2"), _second_project),
     ],
     "bmi.image.import.v1": [
         Recipe("file", _public("image.import", project="p1", image="new", source={"file": "debian.raw"})),

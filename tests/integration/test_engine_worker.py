@@ -1,4 +1,4 @@
-"""How a turn ends: waits, retries, ways back, stuck operations, lost claims, and surprises before and after the steps."""
+"""How a turn ends: waits, retries, ways back, stuck operations, lost claims, and surprises around the steps."""
 
 from __future__ import annotations
 
