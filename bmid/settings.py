@@ -87,7 +87,7 @@ class Storage(Section):
 class Shard(Section):
     """One tgtd."""
 
-    name: Label
+    name: Label = Field(description="its name on this head; disks that are mapped keep it")
     socket: Path = Field(description="its management socket")
     portal_address: str = Field(description="the address at which nodes find it")
     portal_port: int = Field(3260, ge=1, le=65535, description="and its port")
