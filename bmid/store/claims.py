@@ -96,7 +96,9 @@ def take_role(tx: Tx, role: str, holder: str, lease: float) -> bool:
     if mine is not None and mine.expires_at > tx.now + timedelta(seconds=lease / 2):
         return True
     if mine is not None and mine.expires_at >= tx.now:
-        until = tx.now + timedelta(seconds=lease)
-        tx.execute(update(claim).where(claim.c.key == key).values(expires_at=until))
-        return True
+        # Between the look and the update it may have run out, and passed on.
+        still = update(claim).where(claim.c.key == key, claim.c.holder == holder)
+        longer = still.values(expires_at=tx.now + timedelta(seconds=lease)).returning(claim.c.epoch)
+        if tx.execute(longer).first() is not None:
+            return True
     return take(tx, [key], holder, lease, None) is not None

@@ -12,6 +12,7 @@ import json
 import logging
 import secrets
 import shutil
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ __all__ = ["Bench", "InlineExecutor", "Killed", "QuickDatabase", "Trip", "Virtua
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 LEASE = 30.0
+NETWORK = Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260")
 MIB = 1 << 20
 TWINS = ("storage", "target", "boot", "power", "imaging")
 WIRING = ("_lock", "before", "_before", "storage", "_write", "_limits", "_work")  # of a twin: what isn't its state
@@ -294,7 +296,7 @@ class Bench:
     def open(self) -> Bench:
         """The head begins: its row, its network."""
         with self.database.write() as tx:
-            networks.keep(tx, Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260"))
+            networks.keep(tx, NETWORK)
         Keeper(self.database, self.identity, self.target.shards).start()
         return self
 
@@ -430,9 +432,10 @@ class Bench:
 
     def _next_due(self) -> datetime | None:
         table = schema.operation
+        open_ones = (table.c.ended_at.is_(None), table.c.phase != "stuck")
+        query = select(table.c.due_at, table.c.claimed_until).where(*open_ones)
         with self.database.read() as tx:
-            rows = list(tx.execute(select(table.c.due_at, table.c.claimed_until).where(table.c.ended_at.is_(None),
-                                                                                       table.c.phase != "stuck")))  # fmt: skip
+            rows = list(tx.execute(query))
         later = timedelta(milliseconds=1)
         return min((max(row.due_at, (row.claimed_until or row.due_at) + later) for row in rows), default=None)
 
@@ -477,7 +480,8 @@ class Bench:
             boots = {row.disk for row in tx.execute(select(schema.boot))}
         found = [f"claim on {key}" for key in held if not key.startswith("role:")] + [f"key {key}" for key in keys]
         stored = {(one.kind, one.id) for one in self.storage.inventory() if one.kind != "trash"}
-        found += [f"stored {kind} {name}" for kind, name in stored if name not in (images if kind == "image" else disks)]
+        explained = {("image", name) for name in images} | {("disk", name) for name in disks}
+        found += [f"stored {kind} {name}" for kind, name in stored - explained]
         found += [f"missing image {name}" for name in images if ("image", name) not in stored]
         found += [f"missing disk {name}" for name in disks if ("disk", name) not in stored]
         found += [f"image {one.name} is not ready" for one in images.values() if not one.ready]
@@ -501,7 +505,7 @@ class Bench:
         """A raw disk image in the import folder, that a BIOS boots: boot code, a table, one active partition."""
         sector = bytearray(512)
         sector[:3] = b"\xeb\x63\x90"
-        sector[446:462] = bytes([0x80, 0, 0, 0, 0x83, 0, 0, 0]) + (1).to_bytes(4, "little") + (2000).to_bytes(4, "little")
+        sector[446:462] = struct.pack("<B3xB3xII", 0x80, 0x83, 1, 2000)
         sector[510:] = b"\x55\xaa"
         path = self.imports / name
         path.write_bytes(bytes(sector) + bytes(size - 512))
