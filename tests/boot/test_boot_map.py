@@ -13,8 +13,8 @@ from bmi_publish import State
 from bmid.handlers.map_node import MapNode
 from bmid.handlers.register_node import RegisterNode
 from bmid.handlers.show_node import ShowNode
+from lab.image.debian import DebianImage
 from lab.layout import Layout
-from lab.process import wait_for
 from lab.trace import Traces, look
 from tests.support.site import CACHE, PROJECT, Tenant, marker, standing
 
@@ -82,8 +82,10 @@ def test_bios_uefi_and_a_node_with_a_disk_of_its_own_boot_their_clones_and_leave
     assert "LOCAL DISK" not in site.node("n3").console_text()
     assert max(delays.values()) < AT_ONCE, delays
 
-    there = look(site)
-    assert [len(found) for found in vars(there).values()] == [3] * 6, there
+    there = vars(look(site))
+    sessions = there.pop("sessions")  # a firmware's may be listed for 3 s more
+    assert [len(found) for found in there.values()] == [3] * 5, there
+    assert len(sessions) >= 3
     assert all(result.ok for result in tenant.unmap(*names))
     assert look(site) == Traces((), (), (), (), (), ())
     with site.client() as client:
@@ -218,56 +220,15 @@ def test_a_node_boots_by_somebody_elses_dhcp_with_the_lines_that_bmid_check_prin
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["debian", "foreign"])
-def test_a_real_debian_boots_on_bios_and_uefi(request: pytest.FixtureRequest, kind: str) -> None:
-    from lab.image.debian import DebianImage
-    from lab.image.foreign import ForeignImage
-
-    maker = {"debian": DebianImage, "foreign": ForeignImage}[kind](CACHE)
+def test_a_real_debian_boots_on_bios_and_uefi(request: pytest.FixtureRequest) -> None:
     with standing(Layout(nodes=2, memory=1024), request) as tenant:
-        results = tenant.map("n1", "n2", image=tenant.image(kind, maker.build()), timeout=240)
+        results = tenant.map("n1", "n2", image=tenant.image("debian", DebianImage(CACHE).build()), timeout=240)
         assert all(result.ok for result in results), results
         for name in ("n1", "n2"):
-            if kind == "debian":
-                said = marker(tenant.site, name, "BMI-DEBIAN", 120)
-                assert (said["host"], said["root"], said["found"]) == (name, "/dev/sda2", "-")
-            else:
-                tenant.site.node(name).wait_for_console("Debian GNU/Linux 12 foreign ttyS0", 120)
+            said = marker(tenant.site, name, "BMI-DEBIAN", 120)
+            assert (said["host"], said["root"], said["found"]) == (name, "/dev/sda2", "-")
         assert all(result.ok for result in tenant.unmap("n1", "n2"))
         assert look(tenant.site).none
-
-
-@pytest.mark.long
-@pytest.mark.timeout(900)
-def test_twenty_four_nodes_mapped_at_once_boot_twenty_four_disks_in_waves(request: pytest.FixtureRequest) -> None:
-    with standing(Layout(nodes=24, local_disk_every=0, memory=256, shards=2), request) as tenant:
-        site, image = tenant.site, tenant.tiny()
-        names = site.layout.names
-        commands = [MapNode(project=PROJECT, node=name, image=image, power="none") for name in names]
-        assert all(result.ok for result in tenant.do(*commands))
-        assert len(set(look(site).clones)) == 24
-        wrote = set()
-        for first in range(0, 24, 4):
-            wave = names[first : first + 4]
-            for name in wave:
-                site.node(name).power_on()
-            for name in wave:
-                said = marker(site, name, seconds=180)
-                assert (said["host"], said["found"]) == (name, "-")
-                wrote.add(said["wrote"])
-            with site.client() as client:
-                for name in wave:
-                    wait_for(lambda name=name: _stage(client, name) == "booted", 10, f"node.booted of {name}")
-            for name in wave:
-                site.node(name).power_off()
-        assert len(wrote) == 24
-        assert all(result.ok for result in tenant.unmap(*names))
-        assert look(site).none
-
-
-def _stage(client: object, name: str) -> str:
-    boot = client.query(ShowNode(node=name))["node"].get("boot") or {}  # type: ignore[attr-defined]
-    return str(boot.get("stage", ""))
 
 
 def test_a_lab_without_ceph_on_postgresql_with_two_shards_boots_too(request: pytest.FixtureRequest) -> None:
