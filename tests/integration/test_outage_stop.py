@@ -43,7 +43,7 @@ def test_a_stop_in_the_middle_ends_in_order_and_the_next_start_does_the_rest(bui
     tickets = [client.ticket(MapNode(project=project, node=node, image=image)) for node in nodes]
     for ticket in tickets:
         client.publish(ticket)
-    assert stop(house) < 31
+    assert stop(house) < 33  # 30 s to drain, and its end
     assert last_events(house)[-1] == "daemon.stopped"
     house.bmid.process.start()
     results = client.wait_all(tickets, 90)

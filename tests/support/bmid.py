@@ -84,7 +84,7 @@ class House:
 
     def start(self) -> None:
         """Start it, and wait until it hears commands."""
-        self.bmid.start()
+        self.bmid.start(60)
         log = self.bmid.process.log
         self.until(lambda: '"bmid head-a consumer", "event": "broker.connected"' in log.read_text())
 
