@@ -147,8 +147,11 @@ class Bench:
             self._stop()
 
     def _stop(self) -> None:
-        for service in (self.bmid, *self.tgtds, self.ceph, self.rabbitmq):
-            service.stop()
+        self.bmid.stop()
+        for tgtd in self.tgtds:
+            tgtd.stop()
+        self.ceph.stop()
+        self.rabbitmq.stop()
 
     def _parts(self) -> Parts:
         shards = tuple(Shard(f"s{number}", tgtd.socket, tgtd.portal) for number, tgtd in enumerate(self.tgtds))
