@@ -127,7 +127,7 @@ def survive(builder: Builder, postgresql: bool, moments: int, seed: int) -> list
                 site.kill_after(chance.uniform(0, usual))
             site.wait(unmaps, "bmi.node.unmapped.v1")
             require_one_end(site, unmaps)
-            assert house.traces() == before
+            house.require(before, 60)
         require_no_gaps(heard)
     return told
 

@@ -215,10 +215,14 @@ class House:
         """What happens within leaves no trace."""
         before = self.traces()
         yield
-        end = time.monotonic() + 10
-        while (after := self.traces()) != before and time.monotonic() < end:
+        self.require(before)
+
+    def require(self, traces: dict[str, Any], seconds: float = 10) -> None:
+        """These traces and no others, soon: Ceph keeps for half a minute what a killed client had open."""
+        end = time.monotonic() + seconds
+        while (found := self.traces()) != traces and time.monotonic() < end:
             time.sleep(0.2)
-        assert after == before
+        assert found == traces
 
     # Real initiators.
 
