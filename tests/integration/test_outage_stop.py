@@ -66,7 +66,7 @@ def test_an_upload_that_is_awaited_is_still_awaited_after_a_restart(builder: Bui
 
     def restart(_address: str) -> None:
         house.bmid.stop()
-        house.bmid.start()
+        house.start()
 
     result = house.upload(command, token, b"\0" * 4096, restart)
     assert result.state is State.DONE, result.problem
