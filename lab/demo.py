@@ -28,6 +28,7 @@ from lab.layout import Layout
 from lab.node import VirtualNode
 from lab.process import LabError, wait_for
 from lab.site import Site
+from lab.together import side_by_side
 from lab.trace import Traces, look
 
 __all__ = ["Demonstration", "main"]
@@ -38,7 +39,8 @@ PROJECT, IMAGE = "demo", "golden"
 
 
 class Demonstration:
-    """One run. `boots` is how many seconds two nodes may take until their systems are up."""
+    """One run. `build` gives the golden image, from the cache if it was built before; `boots` is how many seconds two
+    nodes may take until their systems are up."""
 
     def __init__(self, site: Site, build: Callable[[], Path], marker: str, boots: int) -> None:
         self._site = site
@@ -49,10 +51,8 @@ class Demonstration:
 
     def run(self) -> None:
         """All of it. Raises LabError at the first thing that is not as it should be."""
+        side_by_side({"golden image": self._make_image, "lab": self._bring_up})
         image = self._build()
-        self._tell(f"golden image at hand: {image.name}, {image.stat().st_size >> 20} MiB")
-        self._site.up()
-        self._tell(f"lab is up: {', '.join(part.name for part in self._site.status())}")
         self._publish("project", "create", PROJECT, "--wait")
         self._publish("image", "upload", str(image), "--name", IMAGE, "--wait")
         self._require(look(self._site).none, "something is mapped before anything was")
@@ -68,6 +68,14 @@ class Demonstration:
         found = look(self._site)
         self._require(found.none, f"left behind: {found}")
         self._tell(f"nothing is left: {found}")
+
+    def _make_image(self) -> None:
+        image = self._build()
+        self._tell(f"golden image at hand: {image.name}, {image.stat().st_size >> 20} MiB")
+
+    def _bring_up(self) -> None:
+        self._site.up()
+        self._tell(f"lab is up: {', '.join(part.name for part in self._site.status())}")
 
     def _show_consoles(self) -> None:
         """Each node's own words: its name, its root device, whether its disk was fresh, what it wrote."""
@@ -197,7 +205,7 @@ def main() -> int:
     maker = DebianImage(ROOT / ".cache") if options.debian else TinyImage(ROOT / ".cache")
     layout = Layout(storage=options.storage, memory=1024 if options.debian else 512)
     site = Site(options.folder, layout)
-    marker, boots = ("BMI-DEBIAN", 240) if options.debian else ("BMI-TINY", 120)
+    marker, boots = ("BMI-DEBIAN", 240) if options.debian else ("BMI-TINY", 150)
     begun = time.monotonic()
     try:
         with _alone(site.folder):
