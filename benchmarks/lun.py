@@ -20,24 +20,29 @@ from lab.ceph import Ceph
 from lab.process import free_port
 from lab.tgtd import Tgtd
 
-__all__ = ["KINDS", "costs", "law", "make_images"]
+__all__ = ["KINDS", "NODE_FEATURES", "costs", "law", "make_images"]
 
 KINDS = ("descriptors", "threads", "rss_kib")
 OBJECT = 4 << 20
 DISK = 96 * OBJECT  # with 12 OSDs, one without any of 96 objects is rarer than 1 in 250
 POOL = "wide"
+NODE_FEATURES = (
+    rbd.RBD_FEATURE_LAYERING
+    | rbd.RBD_FEATURE_EXCLUSIVE_LOCK
+    | rbd.RBD_FEATURE_OBJECT_MAP
+    | rbd.RBD_FEATURE_FAST_DIFF
+    | rbd.RBD_FEATURE_DEEP_FLATTEN
+)
 GROUPS = 256  # with the few of the lab's own pool, an OSD may well have none
 
 
 def make_images(ceph: Ceph, pool: str, names: Sequence[str], size: int, *, fill: bool = False) -> None:
     """Empty images with the features that a node's disk has; with `fill`, every block written."""
-    features = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_EXCLUSIVE_LOCK | rbd.RBD_FEATURE_OBJECT_MAP
-    features |= rbd.RBD_FEATURE_FAST_DIFF | rbd.RBD_FEATURE_DEEP_FLATTEN
     cluster = rados.Rados(conffile=str(ceph.conf), name="client.bmi", conf={"rados_osd_op_timeout": "60"})
     cluster.connect()
 
     def make(name: str) -> None:
-        rbd.RBD().create(ioctx, name, size, features=features, old_format=False)
+        rbd.RBD().create(ioctx, name, size, features=NODE_FEATURES, old_format=False)
         if fill:
             with rbd.Image(ioctx, name) as image:
                 for offset in range(0, size, OBJECT):
