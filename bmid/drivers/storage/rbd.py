@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import rados
 import rbd
@@ -19,6 +18,7 @@ from bmid.drivers.base import Backing, Storage, StorageCapabilities, Stored, Usa
 from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
 from bmid.drivers.storage.rbd_fence import fence, watchers
 from bmid.drivers.storage.rbd_metadata import identity, read_metadata, write_metadata
+from bmid.drivers.storage.rbd_trash import trash_remove
 from bmid.errors import PermanentError, TransientError
 
 __all__ = ["RbdStorage"]
@@ -36,7 +36,6 @@ _FEATURES = (
     | rbd.RBD_FEATURE_FAST_DIFF
     | rbd.RBD_FEATURE_DEEP_FLATTEN
 )
-_NOT_YET: tuple[Any, ...] = (rbd.ImageBusy, rbd.ImageHasSnapshots, rbd.ImageNotFound, rbd.PermissionError)
 
 
 class RbdStorage(Storage):
@@ -178,9 +177,7 @@ class RbdStorage(Storage):
                 if removed >= limit:
                     break
                 if entry["name"].startswith(("image-", "disk-")):
-                    with suppress(*_NOT_YET):
-                        self._rbd.trash_remove(ceph.pool, entry["id"])
-                        removed += 1
+                    removed += trash_remove(ceph.pool, entry["id"])
         return removed
 
     def close(self) -> None:
