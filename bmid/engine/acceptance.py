@@ -80,20 +80,31 @@ class Acceptance:
     def receive(self, letter: Letter, /) -> Literal["ack", "dead-letter"]:
         """Accept or reject one message, durably: "ack", or "dead-letter" for what can't even be answered."""
         try:
-            envelope = decode(letter.content_type, letter.headers, letter.body)
-        except Unreadable as error:
-            if not error.answerable:
-                log.warning("message.unreadable", detail=str(error), size=len(letter.body))
-                return "dead-letter"
-            names = ("id", "source", "type", "correlationid")
-            envelope = Envelope(**{name: error.attributes.get(name) for name in names})  # type: ignore[arg-type]
-            self._reject(letter.user_id, envelope, Rejected("message-unreadable", str(error)))
-            return "ack"
+            try:
+                envelope = decode(letter.content_type, letter.headers, letter.body)
+            except Unreadable as error:
+                self._unreadable(letter, error)
+            else:
+                self._accept_or_reject(letter, envelope)
+        except Rejected as error:
+            # There is nobody to answer, or even the answer can't be kept.
+            log.warning("message.dead_lettered", detail=str(error), size=len(letter.body))
+            return "dead-letter"
+        return "ack"
+
+    def _unreadable(self, letter: Letter, error: Unreadable) -> None:
+        rejection = Rejected("message-unreadable", str(error))
+        if not error.answerable:
+            raise rejection
+        names = ("id", "source", "type", "correlationid")
+        envelope = Envelope(**{name: error.attributes.get(name) for name in names})  # type: ignore[arg-type]
+        self._reject(letter.user_id, envelope, rejection)
+
+    def _accept_or_reject(self, letter: Letter, envelope: Envelope) -> None:
         try:
             self._accept(self._sender(letter), envelope)
         except Rejected as rejection:
             self._reject(letter.user_id, envelope, rejection)
-        return "ack"
 
     def submit(self, tx: Tx, command: Command) -> str:
         """An operation that the daemon itself wants done; the id of the operation."""

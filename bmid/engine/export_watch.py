@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import structlog
 
 from bmid.drivers.base import Target
@@ -16,6 +18,8 @@ from bmid.store.database import Database
 __all__ = ["ExportWatch"]
 
 log = structlog.get_logger(__name__)
+FIRST_PAUSE = timedelta(seconds=5)
+LAST_PAUSE = timedelta(minutes=10)
 
 
 class ExportWatch:
@@ -27,12 +31,14 @@ class ExportWatch:
         self._acceptance = acceptance
         self._identity = identity
         self._down: set[str] = set()
+        self._tried: dict[str, tuple[int, datetime]] = {}
 
     def run_once(self) -> int:
         """How many targets are to be put back."""
         with self._database.read() as tx:
             disks = boots.homed(tx, self._identity.head)
         missing: list[Disk] = []
+        self._tried = {disk.id: self._tried[disk.id] for disk in disks if disk.id in self._tried}
         for shard in self._target.shards:
             wanted = [disk for disk in disks if disk.shard == shard]
             if wanted:
@@ -50,6 +56,9 @@ class ExportWatch:
             self._down.add(shard)
             return []
         self._down.discard(shard)
+        for disk in wanted:
+            if disk.number in there:
+                self._tried.pop(disk.id, None)
         return [disk for disk in wanted if disk.number not in there]
 
     def _submit(self, missing: list[Disk]) -> None:
@@ -57,7 +66,16 @@ class ExportWatch:
             busy = operations.unfinished(tx, [f"node:{disk.node}" for disk in missing])
             homed = {disk.id for disk in boots.homed(tx, self._identity.head)}
             lost = [disk for disk in missing if disk.id in homed and f"node:{disk.node}" not in busy]
+            lost = [disk for disk in lost if self._due(disk.id, tx.now)]
             for disk in lost:
                 self._acceptance.submit(tx, RestoreExport(node=disk.node or "", disk=disk.id))
         if lost:
             log.warning("exports.lost", disks=len(lost))
+
+    def _due(self, disk: str, now: datetime) -> bool:
+        """Whether to try it now: a disk that can't be exported again is tried ever more rarely."""
+        tries, due = self._tried.get(disk, (0, now))
+        if now < due:
+            return False
+        self._tried[disk] = (tries + 1, now + min(FIRST_PAUSE * 2**tries, LAST_PAUSE))
+        return True

@@ -191,7 +191,7 @@ class Worker:
             if turn.record.phase is Phase.RUNNING:
                 self._succeed(tx, turn, handler, command, plan)
             else:
-                undo = handler.undo(command, self._context(tx, turn.record), plan)
+                undo = handler.undo(command, self._context(tx, turn.record), plan, turn.record.marks)
                 apply(tx, undo)
                 self._ending.reverted(tx, turn, plan)
 

@@ -83,7 +83,7 @@ def _no_upload(command: Command) -> str | None:
     return None
 
 
-def _no_undo(command: Command, context: Context, plan: Plan) -> tuple[Change, ...]:
+def _no_undo(command: Command, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
     return ()
 
 
@@ -101,7 +101,7 @@ class Handler(Generic[C]):
     keys: Callable[[C], tuple[Key, ...]]
     plan: Callable[[C, Context], Plan]
     finish: Callable[[C, Context, Plan, Mapping[str, Any]], Outcome]
-    undo: Callable[[C, Context, Plan], tuple[Change, ...]] = _no_undo
+    undo: Callable[[C, Context, Plan, Mapping[str, Any]], tuple[Change, ...]] = _no_undo
     internal: bool = False
     upload: Callable[[C], str | None] = _no_upload
 

@@ -135,7 +135,7 @@ def finish(command: ImportImage, context: Context, plan: Plan, marks: Mapping[st
     return Outcome(event, (Put(image),))
 
 
-def undo(command: ImportImage, context: Context, plan: Plan) -> tuple[Change, ...]:
+def undo(command: ImportImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
     """The name is free again."""
     image = context.view.image_by_id(context.operation)
     return (Drop(image),) if image else ()

@@ -221,7 +221,7 @@ def _mapped(command: MapNode, context: Context, disk: Disk, plan: Plan) -> NodeM
     )
 
 
-def undo(command: MapNode, context: Context, plan: Plan) -> tuple[Change, ...]:
+def undo(command: MapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
     """The node is free, the disk is gone."""
     disk, node = context.view.disk(plan.memo["disk"]), context.view.node(command.node)
     return (*([Put(_with_disk(node, None))] if node else []), *([Drop(disk)] if disk else []))

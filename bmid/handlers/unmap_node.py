@@ -20,7 +20,7 @@ from bmid.model.claim import Key
 from bmid.model.entity import Disk, DiskState, Node
 from bmid.model.name import NodeName, ProjectName
 from bmid.steps.base import Plan, Stages, Step
-from bmid.steps.boot import ClearBoot
+from bmid.steps.boot import REMOVING, ClearBoot
 from bmid.steps.disk import DiscardDisk
 from bmid.steps.power import PowerOff
 from bmid.steps.target import RemoveExport, RequireQuiet
@@ -116,10 +116,10 @@ def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str,
     return Outcome(event, (Put(replace(node, disk=None)), Drop(disk)))
 
 
-def undo(command: UnmapNode, context: Context, plan: Plan) -> tuple[Change, ...]:
-    """The node keeps its disk: what is missing of the export is put back by whoever watches the targets."""
+def undo(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
+    """The node keeps its disk. What was half removed stays on its way out: the same command again goes on with it."""
     disk = context.view.disk(plan.memo["disk"]) if plan.memo["disk"] else None
-    return (Put(replace(disk, state=DiskState.MAPPED)),) if disk else ()
+    return (Put(replace(disk, state=DiskState.MAPPED)),) if disk and not marks.get(REMOVING) else ()
 
 
 HANDLER = Handler(UnmapNode, NodeUnmapped, keys, plan, finish, undo=undo)

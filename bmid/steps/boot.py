@@ -9,7 +9,9 @@ from bmid.model.entity import Disk, Firmware, Node
 from bmid.model.site import Site
 from bmid.steps.base import Step, Wait, World
 
-__all__ = ["ClearBoot", "PointBoot"]
+__all__ = ["REMOVING", "ClearBoot", "PointBoot"]
+
+REMOVING = "removing"  # the mark of an operation that has begun to take a disk from its node
 
 
 class PointBoot(Step):
@@ -80,6 +82,8 @@ class ClearBoot(Step):
     address: str
 
     def apply(self, world: World) -> Wait | None:
-        """Remove script and host entry, the script first."""
+        """Remove script and host entry, the script first; from here on there is only one way."""
+        if not world.notes.mark(REMOVING):
+            world.notes.write(REMOVING, True)
         world.boot.clear(self.address, self.disk)
         return None

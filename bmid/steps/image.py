@@ -15,6 +15,7 @@ from bmid.steps.base import Step, Wait, World
 __all__ = ["CopyImage", "InspectFile", "ReceiveUpload", "RemoveImage", "SealImage", "TidyStaging"]
 
 LOOK = timedelta(seconds=1)
+UPLOAD_LOOK = timedelta(seconds=5)  # the listener wakes us sooner, but for one moment
 SOON = timedelta(milliseconds=200)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, make_url, text
 
-from bmid.errors import Misconfigured, TransientError
+from bmid.errors import Misconfigured, Rejected, TransientError
 from bmid.store.clock import Clock, PostgresqlClock, SqliteClock
 from bmid.store.schema import REVISION
 
@@ -109,6 +109,9 @@ class Database:
             yield
         except exc.IntegrityError as error:
             raise Conflict from error
+        except exc.DataError as error:
+            detail = "the database can't hold a value of this message"
+            raise Rejected("data-unstorable", detail, todo="Look for overlong texts and odd characters.") from error
         except (exc.DBAPIError, exc.TimeoutError) as error:
             if isinstance(error, exc.ProgrammingError):
                 raise

@@ -151,5 +151,10 @@ def again(tx: Tx, *, events: Sequence[str] = (), operation: str | None = None, t
 
 def forget(tx: Tx, before: datetime) -> int:
     """Delete published events of before that time; how many."""
+    for what, kept in (("operation", "SELECT id FROM operation"), ("message", "SELECT message FROM inbox")):
+        # Counters of things stay for ever, those of what is forgotten itself go with it.
+        prefix = f"event:{what}/"
+        stale = text(f"DELETE FROM counter WHERE name LIKE :pattern AND substr(name, :start) NOT IN ({kept})")  # noqa: S608
+        tx.execute(stale, {"pattern": f"{prefix}%", "start": len(prefix) + 1})
     gone = delete(outbox).where(outbox.c.created_at < before, outbox.c.published_at.is_not(None))
     return int(tx.execute(gone).rowcount)

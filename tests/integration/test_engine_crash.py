@@ -133,7 +133,7 @@ ACCIDENTS: dict[str, tuple[Callable[[], None], Callable[[str], bool]]] = {
 # What a half-done removal may leave missing where it failed for good, until it is sent again.
 HALF_REMOVED = {
     "bmi.image.remove.v1": ("missing image",),
-    "bmi.node.unmap.v1": ("no pointer", "no open target", "missing disk"),
+    "bmi.node.unmap.v1": ("no pointer", "no open target", "missing disk", "disk n1-"),  # it says: is removing
 }
 
 

@@ -123,7 +123,7 @@ def test_a_map_that_failed_leaves_node_and_name_free() -> None:
     """Both rows."""
     made = replace(disk(), id=OPERATION)
     plan = Plan(memo={"disk": OPERATION})
-    undone = map_node.undo(map_command(), context(node(disk=OPERATION, generation=1), made), plan)
+    undone = map_node.undo(map_command(), context(node(disk=OPERATION, generation=1), made), plan, {})
     assert undone == (Put(node(generation=1)), Drop(made))
 
 
@@ -172,7 +172,15 @@ def test_unmapping_a_free_node_changes_nothing() -> None:
 def test_an_unmap_that_failed_leaves_the_node_its_disk() -> None:
     """The row says mapped again."""
     removing = disk(state=DiskState.REMOVING)
-    assert unmap_node.undo(unmap_command(), context(removing), Plan(memo={"disk": "id-d1"})) == (Put(disk()),)
+    assert unmap_node.undo(unmap_command(), context(removing), Plan(memo={"disk": "id-d1"}), {}) == (Put(disk()),)
+
+
+def test_an_unmap_that_failed_half_way_leaves_the_disk_on_its_way_out() -> None:
+    """Its pointer may be gone: nobody shall put the rest of it back."""
+    undone = unmap_node.undo(
+        unmap_command(), context(disk(state=DiskState.REMOVING)), Plan(memo={"disk": "id-d1"}), {"removing": True}
+    )
+    assert undone == ()
 
 
 def test_an_import_receives_looks_copies_seals_and_tidies_up() -> None:
