@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 import structlog
 
@@ -62,6 +63,7 @@ def _stage(stage: Sequence[Step], act: Callable[[Step], Wait | None], pool: Exec
 
 def _one(step: Step, act: Callable[[Step], Wait | None]) -> Wait | None:
     try:
-        return act(step)
+        wait = act(step)
     except Exception as error:
         raise StepFailed(step.kind, error) from error
+    return replace(wait, step=step.kind) if wait else None

@@ -151,8 +151,9 @@ class Worker:
             turn.record = replace(turn.record, phase=Phase.FAILED)
             return
         apply(tx, plan.reserve)
-        operations.start(tx, turn.operation, plan.dump(), plan.home)
-        turn.record = replace(turn.record, plan=plan.dump(), phase=Phase.RUNNING, home=plan.home)
+        stored = plan.dump()
+        operations.start(tx, turn.operation, stored, plan.home)
+        turn.record = replace(turn.record, plan=stored, phase=Phase.RUNNING, home=plan.home)
         if not plan.stages:
             self._succeed(tx, turn, handler, command, plan)
             turn.record = replace(turn.record, phase=Phase.SUCCEEDED)
@@ -227,7 +228,7 @@ class Worker:
                 error = PermanentError(
                     "deadline-passed", detail, todo="Look at what it waited for, then send it again."
                 )
-                self._ending.give_up(tx, turn, error, wait.why)
+                self._ending.give_up(tx, turn, error, wait.step)
             else:
                 self._ending.wait(tx, turn, wait)
 

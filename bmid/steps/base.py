@@ -19,11 +19,13 @@ __all__ = ["Notes", "Plan", "Stages", "Step", "Wait", "World"]
 
 @dataclass(frozen=True)
 class Wait:
-    """Not yet: look again at `until`; `why` is shown to people; after `deadline` the engine gives up."""
+    """Not yet: look again at `until`; `why` is shown to people; after `deadline` the engine gives up. Whose wait it
+    is, `step`, the executor fills in."""
 
     until: datetime
     why: str
     deadline: datetime | None = None
+    step: str = ""
 
 
 class Notes(Protocol):

@@ -216,6 +216,7 @@ def _translated(error: Exception, address: str) -> BmiError:
     for kind, slug, again, what, todo in _TABLE:
         if isinstance(error, kind):
             status = getattr(error, "status_code", None)
-            detail = f"the BMC at {address} {what}" + (f" (HTTP {status})" if status else "")
+            # Also a mistake of ours ends in the last row: its kind tells it apart from the BMC's.
+            detail = f"the BMC at {address} {what}" + (f" (HTTP {status})" if status else f" ({type(error).__name__})")
             return (TransientError if again else PermanentError)(slug, detail, todo=todo)
     raise error
