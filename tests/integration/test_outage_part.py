@@ -83,6 +83,8 @@ def test_without_a_broker(builder: Builder, broker: RabbitMQ) -> None:
         require_down(house, "broker")
     finally:
         broker.start()
+    # It is the first bmid on this broker: before it there is no exchange that a publisher could use.
+    house.until(lambda: '"bmid head-a consumer", "event": "broker.connected"' in house.bmid.process.log.read_text(), 60)
     assert house.did(CreateProject(project="p"), 90)["changed"]
     code, findings = check(house)
     assert code == 0, findings
