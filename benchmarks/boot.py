@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="boots of each kind on each node")
     parser.add_argument("--out", type=Path, default=ROOT / ".lab/bench-boot.json")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     image = TinyImage(ROOT / ".cache").build()
     site = Site(options.folder, Layout(nodes=2, local_disk_every=0))
     site.down()

@@ -115,10 +115,15 @@ class ByHand:
         ask = self._socket.ask
         gone = (Answer.NO_TARGET, Answer.NO_USER)
         ask(Mode.TARGET, Op.UPDATE, target, "state=offline", accept=gone)
-        connections = parse_connections(target, ask(Mode.CONNECTION, Op.SHOW, target, accept=gone)[1], {})[1]
-        for session, connection in connections:
-            ask(Mode.CONNECTION, Op.DELETE, target, sid=session, cid=connection)
-        ask(Mode.TARGET, Op.DELETE, target, accept=gone)
+        late = time.monotonic() + 10
+        busy = (Answer.TARGET_ACTIVE, Answer.LUN_ACTIVE)  # commands under way keep it for a moment
+        code = int(Answer.TARGET_ACTIVE)
+        while code in busy and time.monotonic() < late:
+            connections = parse_connections(target, ask(Mode.CONNECTION, Op.SHOW, target, accept=gone)[1], {})[1]
+            for session, connection in connections:
+                closed = (*gone, Answer.NO_SESSION, Answer.NO_CONNECTION)
+                ask(Mode.CONNECTION, Op.DELETE, target, sid=session, cid=connection, accept=closed)
+            code, _ = ask(Mode.TARGET, Op.DELETE, target, accept=(*gone, *busy))
         ask(Mode.ACCOUNT, Op.DELETE, parameters=f"user=byhand-{name}", accept=gone)
         (self._site.dnsmasq.hosts / f"byhand-{name}").unlink(missing_ok=True)
         self._site.dnsmasq.reload()

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--osds", type=int, nargs="+", default=[1, 4, 12], help="clusters for the cost of a LUN")
     parser.add_argument("--out", type=Path, default=Path(".lab/bench-data.json"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     figures: dict[str, Any] = {"load_before": _load(), "threads": options.threads, "depth": options.depth}
     with running(options.folder.absolute(), options.threads) as paths:
         figures["bursts"], figures["cpu_s_per_gb"] = measure(paths, options)

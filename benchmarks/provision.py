@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=300, help="nodes for the memory figure; 0 leaves it out")
     parser.add_argument("--out", type=Path, default=Path(".lab/bench-provision.json"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     with Bench(options.folder, max(options.many, 200 + options.single)).running() as bench:
         figures = measure(bench, options)
     options.out.parent.mkdir(parents=True, exist_ok=True)

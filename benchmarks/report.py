@@ -1,0 +1,184 @@
+"""`python -m benchmarks.report`: writes the figures of .lab/bench-*.json into docs/performance.md, between its markers.
+
+So a figure in that document is always one that was measured. A part whose file is missing stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PARTS", "filled", "main"]
+
+ROOT = Path(__file__).parent.parent
+OSDS = (1, 12, 48, 100, 500)
+SESSIONS = 2  # connections of a node at its target: while it boots, two may stand side by side
+SPARE = 100  # descriptors of a tgtd without LUNs, and room
+
+
+def main() -> None:
+    """Rewrite the document. Exits with 1 when a marker that it looks for isn't there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lab", type=Path, default=ROOT / ".lab")
+    parser.add_argument("--document", type=Path, default=ROOT / "docs/performance.md")
+    options = parser.parse_args()
+    text = options.document.read_text()
+    for name, (file, write) in PARTS.items():
+        source = options.lab / file
+        if not source.exists():
+            print(f"{name}: left as it is, there is no {source}")
+            continue
+        try:
+            text = filled(text, name, write(json.loads(source.read_text())))
+        except LookupError as error:
+            sys.exit(f"{name}: {error}")
+        print(f"{name}: written")
+    options.document.write_text(text)
+
+
+def filled(text: str, name: str, part: str) -> str:
+    """The document with `part` between the markers of `name`. Raises LookupError when they aren't there."""
+    begin, end = f"<!-- measured: {name} -->\n", f"<!-- end: {name} -->"
+    found = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if not found.search(text):
+        raise LookupError(f"the document has no {begin.strip()} ... {end}")
+    return found.sub(lambda _: f"{begin}{part.rstrip()}\n{end}", text)
+
+
+def provision(figures: dict[str, Any]) -> str:
+    """Maps and unmaps against the floor and the classic sequence."""
+    rbd = figures["rbd"]
+    limits = (
+        ("p50_ratio_floor", "median time, single: ratio to the floor", "≤ 1.5"),
+        ("rate_ratio_floor_24", "rate, 24 at once: ratio to the floor", "≥ 0.70"),
+        ("rate_ratio_classic_24", "rate, 24 at once: ratio to the classic sequence", "≥ 4"),
+        ("ratio_with_200_targets", "median time with 200 targets standing", "≤ 1.5"),
+    )
+    rows = [
+        (text, limit, *(_judged(rbd[what][key], limit) for what in ("map", "unmap"))) for key, text, limit in limits
+    ]
+    absolute = (
+        ("p50_ms", "bmid, median, ms"),
+        ("floor_p50_ms", "floor, median, ms"),
+        ("rate_24", "bmid, 24 at once, per second"),
+        ("floor_rate_24", "floor, 24 at once, per second"),
+        ("classic_rate_24", "classic, 24 at once, per second"),
+    )
+    rows += [(text, "", *(f"{rbd[what][key]:g}" for what in ("map", "unmap"))) for key, text in absolute]
+    whole = (
+        ("cpu_ms_per_map", "bmid's CPU a map, ms", "≤ 30"),
+        ("rss_idle_mib", "bmid's memory, idle, MiB", "≤ 100"),
+        ("rss_300_nodes_mib", "bmid's memory with 300 nodes, MiB", "≤ 150"),
+    )
+    rest = [(text, limit, _judged(rbd[key], limit)) for key, text, limit in whole]
+    rest.append(("the broker's own round trip, ms", "", f"{rbd['broker_round_trip_ms']:g}"))
+    return (
+        _table(("", "to reach", "map", "unmap"), rows) + "\n" + _table(("", "to reach", "measured"), rest) + _busy(rbd)
+    )
+
+
+def boot(figures: dict[str, Any]) -> str:
+    """Boots by a message against boots by hand."""
+    rows = [
+        (
+            firmware.upper(),
+            f"{figures[firmware]['bmid_p50_s']:g}",
+            f"{figures[firmware]['by_hand_p50_s']:g}",
+            f"{figures[firmware]['ratio']:g}",
+            _list(figures[firmware]["bmid_s"]),
+            _list(figures[firmware]["by_hand_s"]),
+        )
+        for firmware in ("bios", "uefi")
+    ]
+    ratio = figures["ratio"]
+    last = f"\nOver both: {_judged(ratio, '≤ 1.1')}, to reach ≤ 1.1."
+    return _table(("", "bmid, s", "by hand, s", "ratio", "each, bmid", "each, by hand"), rows) + last + _busy(figures)
+
+
+def data(figures: dict[str, Any]) -> str:
+    """Bursts: rates of librbd, and ratios to it."""
+    rows = [
+        (
+            row["kind"],
+            str(row["sessions"]),
+            f"{row['ops']['librbd']}",
+            f"{row['mb_per_s']['librbd']:g}",
+            f"{row['ratio']['1 shard']:.2f}",
+            f"{row['ratio']['2 shards']:.2f}",
+            f"{row['spread']:.0%}",
+        )
+        for row in figures["bursts"]
+    ]
+    head = ("", "sessions", "librbd, per second", "MB/s", "1 shard, ratio", "2 shards, ratio", "spread")
+    costs = [(kind, f"{value:g}", f"{_operations(kind, value):.0f}") for kind, value in figures["cpu_s_per_gb"].items()]
+    cpu = _table(("", "tgtd's CPU, seconds per GB", "operations for one CPU second"), costs)
+    return _table(head, rows) + "\n" + cpu + _busy(figures)
+
+
+def lun(figures: dict[str, Any]) -> str:
+    """What a LUN costs, the law, and what follows from it."""
+    kinds = {"descriptors": "descriptors", "threads": "threads", "rss_kib": "memory, KiB"}
+    law, clusters = figures["lun"]["law"], figures["lun"]["clusters"]
+    head = ("a LUN's", *(f"{one['osds']} OSDs" for one in clusters), "law")
+    rows = [
+        (
+            text,
+            *(f"{one['per_lun'][kind]:g}" for one in clusters),
+            f"{law[kind]['fixed']:g} + {law[kind]['per_osd']:g} × OSDs (off by {law[kind]['worst_miss']:g} at most)",
+        )
+        for kind, text in kinds.items()
+    ]
+    at = {kind: [law[kind]["fixed"] + law[kind]["per_osd"] * osds for osds in OSDS] for kind in kinds}
+    needs = [SESSIONS + value for value in at["descriptors"]]
+    follows = [
+        ("descriptors for 300 nodes", *(f"{SPARE + 300 * value:,.0f}" for value in needs)),
+        ("memory for 300 nodes, MiB", *(f"{300 * value / 1024:,.0f}" for value in at["rss_kib"])),
+        ("threads for 300 nodes", *(f"{300 * value:,.0f}" for value in at["threads"])),
+        ("nodes with LimitNOFILE=1024", *(f"{(1024 - SPARE) // value:,.0f}" for value in needs)),
+        ("nodes with LimitNOFILE=65536", *(f"{(65536 - SPARE) // value:,.0f}" for value in needs)),
+    ]
+    return _table(head, rows) + "\n" + _table(("a shard", *(f"{osds} OSDs" for osds in OSDS)), follows)
+
+
+PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "provision": ("bench-provision.json", provision),
+    "boot": ("bench-boot.json", boot),
+    "data": ("bench-data.json", data),
+    "lun": ("bench-data.json", lun),
+}
+
+
+def _operations(kind: str, seconds_per_gb: float) -> float:
+    size = {"4k": 4096, "128k": 131072}[kind.partition(" ")[0]]
+    return 1e9 / seconds_per_gb / size
+
+
+def _judged(value: float, limit: str) -> str:
+    """The figure; in bold where it doesn't reach its limit, such as "≤ 1.5"."""
+    bound = float(limit.split()[1])
+    fits = value <= bound if limit.startswith("≤") else value >= bound
+    return f"{value:g}" if fits else f"**{value:g}, not reached**"
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)
+
+
+def _busy(figures: dict[str, Any]) -> str:
+    """How busy the machine was, where the run says so."""
+    loads = figures.get("load") or [*figures.get("load_before", [])[:1], *figures.get("load_after", [])[:1]]
+    return f"\nLoad average at the begin and the end: {_list(loads)}.\n" if loads else "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
