@@ -37,9 +37,10 @@ class Paths:
     urls: dict[str, list[str]]
     tgtds: tuple[Tgtd, ...]
 
-    def cpu(self) -> float:
-        """CPU seconds of all tgtd so far."""
-        return sum(usage(tgtd.process.pid or 0).cpu for tgtd in self.tgtds)
+    def cpu(self) -> tuple[float, float]:
+        """CPU seconds of all tgtd so far, and of their event threads alone."""
+        seen = [usage(tgtd.process.pid or 0) for tgtd in self.tgtds]
+        return sum(one.cpu for one in seen), sum(one.event_cpu for one in seen)
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     figures: dict[str, Any] = {"load_before": _load(), "threads": options.threads, "depth": options.depth}
     with running(options.folder.absolute(), options.threads) as paths:
-        figures["bursts"], figures["cpu_s_per_gb"] = measure(paths, options)
+        figures["bursts"], figures["cpu_s_per_gb"], figures["event_cpu_s_per_gb"] = measure(paths, options)
     clusters = [
         costs(options.folder.absolute(), osds, range(0, options.luns + 1, 20), options.threads) for osds in options.osds
     ]
@@ -101,13 +102,16 @@ def _stop(ceph: Ceph, tgtds: Sequence[Tgtd]) -> None:
     ceph.stop()
 
 
-def measure(paths: Paths, options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Operations a second of each burst with the ratios to librbd; tgtd's CPU seconds for each GB (10⁹ bytes)."""
-    bursts, per_gb = [], {}
+def measure(
+    paths: Paths, options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], dict[str, float], dict[str, float]]:
+    """Operations a second of each burst, with ratios to librbd; CPU seconds of tgtd for each GB (10⁹ bytes), and those
+    of its event thread."""
+    bursts, per_gb, event_per_gb = [], {}, {}
     for label, size in SIZES.items():
         for write in (False, True):
             kind = f"{label} {'write' if write else 'read'}"
-            spent, moved = 0.0, 0
+            spent, event, moved = 0.0, 0.0, 0
             alone = burst(paths.urls["librbd"][:1], size, write=write, count=200, depth=options.depth, disk=DISK)
             for sessions in SESSIONS:
                 count = max(options.depth * 2, int(alone * options.seconds * (1 if sessions == 1 else 1.5) / sessions))
@@ -119,12 +123,15 @@ def measure(paths: Paths, options: argparse.Namespace) -> tuple[list[dict[str, A
                         urls = paths.urls[way][:sessions]
                         rates[way].append(burst(urls, size, write=write, count=count, depth=options.depth, disk=DISK))
                         if way != "librbd":
-                            spent += paths.cpu() - before
+                            after = paths.cpu()
+                            spent += after[0] - before[0]
+                            event += after[1] - before[1]
                             moved += count * sessions * size
                 bursts.append(_row(kind, size, sessions, rates))
                 print(_line(bursts[-1]), flush=True)
             per_gb[kind] = round(spent / (moved / 1e9), 2)
-    return bursts, per_gb
+            event_per_gb[kind] = round(event / (moved / 1e9), 2)
+    return bursts, per_gb, event_per_gb
 
 
 def _row(kind: str, size: int, sessions: int, rates: dict[str, list[float]]) -> dict[str, Any]:

@@ -26,9 +26,11 @@ _DONE = re.compile(r"Run completed in ([0-9.]+) seconds")
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process holds now: CPU seconds so far, open descriptors, threads, resident KiB."""
+    """What a process holds now: CPU seconds so far (in all, and of its first thread, which is tgtd's event loop), open
+    descriptors, threads, resident KiB."""
 
     cpu: float
+    event_cpu: float
     descriptors: int
     threads: int
     rss_kib: int
@@ -37,14 +39,19 @@ class Usage:
 def usage(pid: int) -> Usage:
     """Of one process."""
     folder = Path(f"/proc/{pid}")
-    fields = (folder / "stat").read_text().rpartition(")")[2].split()
     status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
     return Usage(
-        cpu=(int(fields[11]) + int(fields[12])) / TICKS,
+        cpu=_cpu(folder / "stat"),
+        event_cpu=_cpu(folder / "task" / str(pid) / "stat"),
         descriptors=len(os.listdir(folder / "fd")),
         threads=int(status["Threads"]),
         rss_kib=int(status["VmRSS"].split()[0]),
     )
+
+
+def _cpu(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def export(tgtd: Tgtd, number: int, image: str, conf: Path) -> str:
