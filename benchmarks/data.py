@@ -53,20 +53,26 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="tgtd's threads for each LUN (its -t)")
     parser.add_argument("--luns", type=int, default=60, help="LUNs for the cost of one, in steps of 20")
     parser.add_argument("--osds", type=int, nargs="+", default=[1, 4, 12], help="clusters for the cost of a LUN")
+    parser.add_argument("--part", choices=["bursts", "lun", "all"], default="all")
     parser.add_argument("--out", type=Path, default=Path(".lab/bench-data.json"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
-    figures: dict[str, Any] = {"load_before": _load(), "threads": options.threads, "depth": options.depth}
-    with running(options.folder.absolute(), options.threads) as paths:
-        figures["bursts"], figures["cpu_s_per_gb"], figures["event_cpu_s_per_gb"] = measure(paths, options)
-    clusters = [
-        costs(options.folder.absolute(), osds, range(0, options.luns + 1, 20), options.threads) for osds in options.osds
-    ]
-    figures["lun"] = {"clusters": clusters, "law": law(clusters)}
-    figures["load_after"] = _load()
-    shutil.rmtree(options.folder, ignore_errors=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(figures, indent=1) + "\n")
+    folder, out = options.folder.absolute(), options.out
+    figures: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Each part is kept as soon as it is there, beside what an earlier run found of the other.
+    if options.part != "lun":
+        before = _load()
+        with running(folder, options.threads) as paths:
+            figures["bursts"], figures["cpu_s_per_gb"], figures["event_cpu_s_per_gb"] = measure(paths, options)
+        figures |= {"load_before": before, "load_after": _load(), "threads": options.threads, "depth": options.depth}
+        out.write_text(json.dumps(figures, indent=1) + "\n")
+    if options.part != "bursts":
+        steps = range(0, options.luns + 1, 20)
+        clusters = [costs(folder, osds, steps, options.threads) for osds in options.osds]
+        figures["lun"] = {"clusters": clusters, "law": law(clusters), "load": _load()}
+        out.write_text(json.dumps(figures, indent=1) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
     show(figures)
 
 
@@ -160,13 +166,17 @@ def _load() -> Sequence[float]:
 
 def show(figures: dict[str, Any]) -> None:
     """CPU and the law, for reading."""
-    print("tgtd's CPU seconds per GB:", ", ".join(f"{kind} {value}" for kind, value in figures["cpu_s_per_gb"].items()))
-    for one in figures["lun"]["clusters"]:
+    print(
+        "tgtd's CPU seconds per GB:",
+        ", ".join(f"{kind} {value}" for kind, value in figures.get("cpu_s_per_gb", {}).items()),
+    )
+    lun = figures.get("lun", {"clusters": [], "law": {}})
+    for one in lun["clusters"]:
         print(
             f"a LUN with {one['osds']:2} OSDs:",
             ", ".join(f"{value:g} {kind}" for kind, value in one["per_lun"].items()),
         )
-    for kind, law_of in figures["lun"]["law"].items():
+    for kind, law_of in lun["law"].items():
         text = f"{law_of['fixed']:g} + {law_of['per_osd']:g} x OSDs (off by {law_of['worst_miss']:g} at most)"
         print(f"{kind} a LUN = {text}")
 
