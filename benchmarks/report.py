@@ -117,8 +117,13 @@ def data(figures: dict[str, Any]) -> str:
         for row in figures["bursts"]
     ]
     head = ("", "sessions", "librbd, per second", "MB/s", "1 shard, ratio", "2 shards, ratio", "spread")
-    costs = [(kind, f"{value:g}", f"{_operations(kind, value):.0f}") for kind, value in figures["cpu_s_per_gb"].items()]
-    cpu = _table(("", "tgtd's CPU, seconds per GB", "operations for one CPU second"), costs)
+    event = figures.get("event_cpu_s_per_gb", {})
+    costs = [
+        (kind, f"{value:g}", f"{_operations(kind, value):.0f}", f"{event[kind]:g}" if kind in event else "")
+        for kind, value in figures["cpu_s_per_gb"].items()
+    ]
+    title = ("", "tgtd's CPU, seconds per GB", "operations for one CPU second", "of it the event thread, s per GB")
+    cpu = _table(title, costs)
     return _table(head, rows) + "\n" + cpu + _busy(figures)
 
 
