@@ -163,7 +163,7 @@ class Classic:
     def _target(self, disk: str) -> str:
         return (
             f"<target {disk}>\n  driver iscsi\n  bs-type rbd\n  backing-store bmi/{disk}\n"
-            f'  bsopts "\'conf={self._bench.ceph.tgt_conf};id=bmi\'"\n'
+            f"  bsopts \"'conf={self._bench.ceph.tgt_conf};id=bmi'\"\n"
             f"  write-cache off\n  initiator-address ALL\n</target>\n"
         )
 

@@ -44,6 +44,7 @@ from bmid.store.networks import keep
 
 __all__ = ["Head"]
 
+RELAY_GAP = 0.004  # seconds; many events a batch cost far less than many batches
 MAX_SILENCES = 2  # times that all connections were opened anew in vain; then only a new process can help
 log = structlog.get_logger(__name__)
 
@@ -167,10 +168,10 @@ class Head:
         exports = ExportWatch(self.database, self.ports.target, self.acceptance, self.identity)
         loops = [
             Loop("keeper", self._keep, stage=3),
-            Loop("relay", self._begun(lambda: self.relay.run_once(0.0)), 2, self.news, close=self.relay.close),
+            Loop("relay", self._begun(lambda: self.relay.run_once(0.0)), 2, self.news, self.relay.close, gap=RELAY_GAP),
             *(Loop(f"worker-{number}", self._begun(self._worker()), 1, self.work)
               for number in range(self.settings.engine.workers)),
-            Loop("boots", self._begun(lambda: 0.25 if boots.run_once() else 1.0), 1),
+            Loop("boots", self._begun(lambda: 0.1 if boots.run_once() else 1.0), 1),
             Loop("exports", self._begun(lambda: 2.0 if not exports.run_once() else 1.0), 1),
             Loop("consumer", self._begun(lambda: consumer.run_once(1.0)), 0, close=consumer.close),
             Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),

@@ -172,7 +172,9 @@ class Http(Section):
 class Engine(Section):
     """How work is done."""
 
-    workers: int = Field(16, ge=1, le=256, description="operations carried out at a time; two cores are full at 16")
+    workers: int = Field(
+        8, ge=1, le=256, description="operations carried out at a time; on two cores eight keep Ceph and tgtd busy"
+    )
     claim_lease: float = Field(30.0, ge=3, description="seconds after which a dead worker's claims are free")
     give_up_after: float = Field(3600.0, gt=0, description="seconds of failures in a row before an operation is undone")
     dead_after: float = Field(60.0, ge=10, description="seconds without a heartbeat after which a head counts as dead")

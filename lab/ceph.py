@@ -160,9 +160,7 @@ class Ceph:
     def _make_monitor(self) -> None:
         settings, monmap = self._settings(), str(self.folder / "monmap")
         address = ceph_conf.monitor(settings)
-        _run(
-            "monmaptool", "--create", "--clobber", "--fsid", settings["fsid"], "--addv", "a", address, monmap
-        )
+        _run("monmaptool", "--create", "--clobber", "--fsid", settings["fsid"], "--addv", "a", address, monmap)
         keyring = str(self.folder / "mon.keyring")
         _run(*self._command("mon", "a", "--mkfs", "--monmap", monmap, "--keyring", keyring))
 

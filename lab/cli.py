@@ -62,6 +62,7 @@ def up(
     database: Literal["postgresql", "sqlite"] = "postgresql" if postgresql else "sqlite"
     site = Site(folder, Layout(nodes=nodes, storage=storage, database=database, shards=shards, memory=memory))
     begun = time.monotonic()
+    site.keep_layout()
     try:
         site.up(lambda part: click.echo(f"[{time.monotonic() - begun:5.1f} s] {part}", err=True))
     except (LabError, KeyboardInterrupt):

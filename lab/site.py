@@ -107,7 +107,7 @@ class Site:
     def up(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """Start what doesn't run, side by side, and register the nodes by messages; `tell` hears of each part that
         is up. Raises LabError, and leaves what has started: `down` ends it."""
-        self._keep_layout()
+        self.keep_layout()
         parts: dict[str, Callable[[], None]] = {
             "RabbitMQ": self._start_broker,
             "boot network, dnsmasq, tgtd, Redfish": self._start_ground,
@@ -189,7 +189,8 @@ class Site:
             ),
         )
 
-    def _keep_layout(self) -> None:
+    def keep_layout(self) -> None:
+        """Write down what the lab consists of. LabError, if another one is in the folder."""
         file = self.folder / "layout.json"
         if file.exists() and self._given is not None and Layout.read(file) != self._given:
             raise LabError(f"another lab is in {self.folder}: script/lab down")

@@ -104,7 +104,7 @@ class Responder:
             return None
         if delivery.user_id is None:
             todo = "set the property user_id to the name of your broker user"
-            return self._problem(delivery, Problem.of("no-user-id", "the query says not who asks", todo=todo))
+            return self._problem(delivery, Problem.of("user-id-missing", "the query says not who asks", todo=todo))
         try:
             answer = self._answerer.answer(delivery)
         except BmiError as error:

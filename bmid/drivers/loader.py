@@ -13,6 +13,7 @@ from bmid.errors import Misconfigured
 
 __all__ = ["GuardedMapping", "OnDemand", "guarded", "load"]
 
+PASSIVE = frozenset({"backing", "portal"})  # they say where something is, and touch nothing
 P = TypeVar("P")
 
 
@@ -92,7 +93,7 @@ class _Guarded:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._port, name)
-        if not callable(member):
+        if name in PASSIVE or not callable(member):
             return member
 
         def call(*arguments: Any, **options: Any) -> Any:

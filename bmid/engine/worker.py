@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -84,7 +85,7 @@ class Worker:
         if turn is None:
             return False
         one = turn.record
-        with bound_contextvars(operation=one.id, command=one.type, correlation=one.correlation, project=one.project):
+        with _bound(one):
             try:
                 self._carry_out(turn)
             except ClaimLost as lost:
@@ -113,7 +114,8 @@ class Worker:
                 turn = self._turn(*taken)
                 me.active.add(turn.operation)
                 if turn.record.plan is None:
-                    self._plan(tx, turn)
+                    with _bound(turn.record):
+                        self._plan(tx, turn)
                 return turn
         except BaseException as error:
             if turn is None or not isinstance(error, Exception):
@@ -239,3 +241,8 @@ class Worker:
     def _context(self, tx: Tx, operation: Operation) -> Context:
         view = StoreView(tx, self._identity.dead_after)
         return Context(operation.id, operation.correlation, self._identity.head, tx.now, view, self._site)
+
+
+def _bound(one: Operation) -> AbstractContextManager[None]:
+    """Every line of the log that is written meanwhile says which operation it is about."""
+    return bound_contextvars(operation=one.id, command=one.type, correlation=one.correlation, project=one.project)

@@ -97,7 +97,7 @@ def test_an_answer_is_never_aimed_at_a_queue(responder, asker, answerer):
 def test_a_query_without_a_sender_is_told_so_and_not_looked_at(responder, asker, answerer):
     asker.ask(b"one", user=None)
     turn_until(lambda: asker.answers, responder, asker)
-    assert asker.problem()["type"] == "urn:bmi:problem:no-user-id"
+    assert asker.problem()["type"] == "urn:bmi:problem:user-id-missing"
     assert answerer.asked == []
 
 
