@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["tests.support.service", "tests.support.bmid", "tests.support.engine"]
+pytest_plugins = ["tests.support.service", "tests.support.bmid", "tests.support.database"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

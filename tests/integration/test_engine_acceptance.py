@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bmid.model.operation import Phase
-from tests.support.engine import Bench, Letter
+from tests.support.bench import Bench, Letter
 
 pytestmark = pytest.mark.usefixtures("quiet")
 

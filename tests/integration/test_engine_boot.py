@@ -12,7 +12,7 @@ import pytest
 from bmid.engine.boot_watch import BootWatch
 from bmid.errors import TransientError
 from bmid.model.entity import BootStage, Disk
-from tests.support.engine import Bench
+from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
 MAP = {"project": "p1", "node": "n1", "image": "debian"}

@@ -18,7 +18,8 @@ from bmid.handlers.registry import discover
 from bmid.handlers.restore_export import RestoreExport
 from bmid.handlers.retry_boot import RetryBoot
 from bmid.model.operation import FINAL, Operation, Phase
-from tests.support.engine import LEASE, Bench, Killed
+from tests.support.accident import Killed
+from tests.support.bench import LEASE, Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
 CONTENT = b"\xeb" + bytes((1 << 17) - 1)

@@ -10,7 +10,7 @@ import pytest
 
 from bmid.errors import TransientError
 from bmid.model.operation import Phase
-from tests.support.engine import Bench
+from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
 NODES = [f"n{number}" for number in range(1, 25)]
@@ -76,9 +76,7 @@ def test_one_node_wanted_by_many_is_given_to_the_first(bench: Bench) -> None:
     """The others are refused, naming its disk, or find what they asked for in place."""
     for number in range(8):
         bench.do("project.create", project=f"q{number}")
-    ours = [
-        bench.command("node.map", project=f"q{number}", node="n1", image="p1/debian").id for number in range(8)
-    ]
+    ours = [bench.command("node.map", project=f"q{number}", node="n1", image="p1/debian").id for number in range(8)]
     assert work(bench, 8) == []
     first, *others = [bench.final(one) for one in ours]
     assert first["data"]["changed"] is True

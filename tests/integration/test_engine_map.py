@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bmid.drivers.base import PowerState
-from tests.support.engine import Bench
+from tests.support.bench import Bench
 
 
 @pytest.fixture(params=[True, False], ids=["owners", "no-owners"])

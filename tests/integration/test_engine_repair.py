@@ -15,7 +15,7 @@ from bmid.repair import Repair
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.settings import Settings
 from bmid.store import outbox
-from tests.support.engine import Bench
+from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
 MAP = {"project": "p1", "node": "n1", "image": "debian"}

@@ -13,7 +13,7 @@ from bmid.drivers.base import PowerState
 from bmid.errors import ClaimLost, PermanentError, TransientError
 from bmid.handlers.registry import Registry, discover
 from bmid.model.operation import Phase
-from tests.support.engine import LEASE, Bench
+from tests.support.bench import LEASE, Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
 MAP = {"project": "p1", "node": "n1", "image": "debian"}
@@ -153,6 +153,7 @@ def test_a_step_that_fails_for_too_long_is_undone(bench: Bench) -> None:
 
 def test_what_cannot_be_undone_is_stuck_and_blocks_its_node_alone(bench: Bench) -> None:
     """It keeps its keys; the operator's retry finishes the way back, with the problem it failed with first."""
+
     def fail(name: str, arguments: tuple[Any, ...]) -> None:
         if name in ("point", "clear"):
             raise PermanentError("disk-full", "no space for scripts")
@@ -251,9 +252,7 @@ def _broken(part: str, error: Exception, times: int) -> Registry:
 
 @pytest.mark.parametrize("part", ["plan", "finish"])
 @pytest.mark.parametrize("error", [TransientError("later", "not now"), AssertionError(), KeyError("gone")])
-def test_a_handler_that_fails_holds_up_nobody_else(
-    tmp_path: Path, blank: Path, part: str, error: Exception
-) -> None:
+def test_a_handler_that_fails_holds_up_nobody_else(tmp_path: Path, blank: Path, part: str, error: Exception) -> None:
     """Its operation is tried again with back-off, others go on at once, and it ends well when it can."""
     bench = Bench(tmp_path, blank=blank, registry=_broken(part, error, 3)).open()
     bad = bench.command("node.register", node="n1", macs=["52:54:00:00:00:01"])

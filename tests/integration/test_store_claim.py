@@ -10,7 +10,7 @@ from bmid.errors import ClaimLost
 from bmid.model.claim import Held
 from bmid.store import claims
 from bmid.store.database import Database
-from tests.support.engine import VirtualClock
+from tests.support.twin import VirtualClock
 
 LEASE = 30.0
 

@@ -17,7 +17,7 @@ from bmid.model.operation import Operation, Phase
 from bmid.store import claims, operations
 from bmid.store.database import Database
 from bmid.store.operations import Busy
-from tests.support.engine import VirtualClock
+from tests.support.twin import VirtualClock
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 LEASE = 30.0

@@ -1,0 +1,138 @@
+"""What a site has written down, and whether the world agrees: operations, events, rows against twins.
+
+Only looks; nothing here changes a site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from bmid.drivers.boot.memory import MemoryBoot
+from bmid.drivers.imaging.memory import MemoryImaging
+from bmid.drivers.storage.memory import MemoryStorage
+from bmid.drivers.target.memory import MemoryTarget
+from bmid.handlers.registry import Registry
+from bmid.model.entity import DiskState
+from bmid.model.operation import Operation
+from bmid.store import operations, schema
+from bmid.store.database import Database
+from bmid.store.view import StoreView
+
+__all__ = ["Record", "Rows"]
+
+
+class Record:
+    """A site to be looked at. Who makes one sets its parts."""
+
+    database: Database
+    registry: Registry
+    storage: MemoryStorage
+    target: MemoryTarget
+    boot: MemoryBoot
+    imaging: MemoryImaging
+    staging: Path
+
+    def operation(self, message: str) -> Operation:
+        """What a message led to."""
+        with self.database.read() as tx:
+            found = StoreView(tx, 0).operation_of_message(message, None)
+        assert found is not None, self.events()[-1]
+        return found
+
+    def find(self, operation: str) -> Operation:
+        """The operation as it stands."""
+        with self.database.read() as tx:
+            found = operations.find(tx, operation)
+        assert found is not None
+        return found
+
+    def next_due(self) -> datetime | None:
+        """When the next operation wants a worker; None if there is nothing to wait for."""
+        table = schema.operation
+        open_ones = (table.c.ended_at.is_(None), table.c.phase != "stuck")
+        query = select(table.c.due_at, table.c.claimed_until).where(*open_ones)
+        with self.database.read() as tx:
+            rows = list(tx.execute(query))
+        later = timedelta(milliseconds=1)
+        return min((max(row.due_at, (row.claimed_until or row.due_at) + later) for row in rows), default=None)
+
+    def events(self, operation: str | None = None) -> list[dict[str, Any]]:
+        """What is in the outbox, as CloudEvents."""
+        table = schema.outbox
+        query = select(table.c.envelope).order_by(table.c.id)
+        if operation is not None:
+            query = query.where(table.c.operation == operation)
+        with self.database.read() as tx:
+            return [row.envelope for row in tx.execute(query)]
+
+    def types(self, operation: str | None = None) -> list[str]:
+        """The types of these events."""
+        return [one["type"] for one in self.events(operation)]
+
+    def finals(self, operation: str) -> list[dict[str, Any]]:
+        """Events that end an operation."""
+        handler = self.registry.commands[self.find(operation).type]
+        ends = {handler.outcome.type, "bmi.operation.failed.v1", "bmi.operation.planned.v1"}
+        return [one for one in self.events(operation) if one["type"] in ends]
+
+    def final(self, operation: str) -> dict[str, Any]:
+        """The one final event."""
+        found = self.finals(operation)
+        assert len(found) == 1, found
+        return found[0]
+
+    def view(self) -> Rows:
+        """Rows of now."""
+        return Rows(self.database)
+
+    def unexplained(self) -> list[str]:
+        """What is in the world and no row explains, and what a row promises and isn't there."""
+        with self.database.read() as tx:
+            view = StoreView(tx, 0)
+            images = {one.id: one for one in view.images()}
+            disks = {one.id: one for one in view.disks()}
+            nodes = {one.disk: one for one in view.nodes() if one.disk}
+            held = [row.key for row in tx.execute(select(schema.claim).where(schema.claim.c.holder.is_not(None)))]
+            keys = [row.key for row in tx.execute(select(schema.operation_key))]
+            boots = {row.disk for row in tx.execute(select(schema.boot))}
+        found = [f"claim on {key}" for key in held if not key.startswith("role:")] + [f"key {key}" for key in keys]
+        stored = {(one.kind, one.id) for one in self.storage.inventory() if one.kind != "trash"}
+        explained = {("image", name) for name in images} | {("disk", name) for name in disks}
+        found += [f"stored {kind} {name}" for kind, name in stored - explained]
+        found += [f"missing image {name}" for name in images if ("image", name) not in stored]
+        found += [f"missing disk {name}" for name in disks if ("disk", name) not in stored]
+        found += [f"image {one.name} is not ready" for one in images.values() if not one.ready]
+        found += [f"disk {one.name} is {one.state}" for one in disks.values() if one.state is not DiskState.MAPPED]
+        found += [f"disk {one.name} has no node" for one in disks.values() if one.id not in nodes]
+        found += [f"node {one.name} points at no disk" for disk, one in nodes.items() if disk not in disks]
+        found += [f"boot of {disk}" for disk in boots if disk not in disks]
+        exports = {(shard, one.number): one for shard in self.target.shards for one in self.target.exports(shard)}
+        wanted = {(one.shard, one.number) for one in disks.values()}
+        found += [f"target {key}" for key in exports if key not in wanted]
+        found += [f"no open target {key}" for key in wanted if key not in exports or not exports[key].open]
+        pointers = {one.address: one.disk for one in self.boot.pointers()}
+        addresses = {one.address: one.id for one in disks.values()}
+        found += [f"pointer {pair}" for pair in pointers.items() if pair not in addresses.items()]
+        found += [f"no pointer {pair}" for pair in addresses.items() if pair not in pointers.items()]
+        found += [f"staging {path.name}" for path in self.staging.iterdir()]
+        found += [f"job {job}" for job in (*self.imaging._jobs, *self.imaging._work)]
+        return found
+
+
+class Rows:
+    """Rows, each read in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with self._database.read() as tx:
+                return getattr(StoreView(tx, 1e9), name)(*arguments)
+
+        return call
