@@ -81,18 +81,24 @@ def play(trace: Trace, end: float, base: int = 0, interval: float = 0.5, begin: 
 
 
 @pytest.mark.parametrize(
-    ("trace", "base", "marker"),
-    [(tiny_bios, 0, 15.3), (tiny_uefi, 0, 15.1), (second_boot, 14, 15.1), (debian, 0, 28.7)],
+    ("trace", "base", "markers"),
+    [
+        (tiny_bios, 0, (5.4, 14.6, 15.3)),
+        (tiny_uefi, 0, (9.1, 14.4, 15.1)),
+        (second_boot, 14, (9.1, 14.4, 15.1)),
+        (debian, 0, (5.5, 17.8, 28.7)),
+    ],
     ids=["tiny-bios", "tiny-uefi", "power-cut", "debian"],
 )
 @pytest.mark.parametrize("begin", [0.0, 0.13, 0.37])
 def test_a_boot_is_seen_soon_after_the_system_is_up_and_never_before(
-    trace: Trace, base: int, marker: float, begin: float
+    trace: Trace, base: int, markers: tuple[float, float, float], begin: float
 ) -> None:
-    """All three stages, in order, whatever moments the poll hits."""
+    """All three stages, in order, whatever moments the poll hits; log-ins at the next look."""
     seen = play(trace, 45.0, base, begin=begin)
     assert list(seen) == ["firmware", "initramfs", "booted"]
-    assert marker <= seen["booted"] <= marker + 2.5
+    for marker, moment, late in zip(markers, seen.values(), (0.5, 0.5, 2.5), strict=True):
+        assert marker <= moment <= marker + late
     assert seen["firmware"] < seen["initramfs"] < seen["booted"]
 
 
@@ -104,16 +110,26 @@ def test_a_poll_every_second_sees_it_too() -> None:
     assert "booted" in seen
 
 
-def test_firmware_alone_is_no_boot_however_much_it_reads() -> None:
-    """A kernel that hangs: iPXE's session never goes further than firmware."""
-    seen = play(lambda now: [session(7, None, now * MB)] if now > 5 else [], 600.0)
-    assert list(seen) == ["firmware"]
+@pytest.mark.parametrize("end", [9.0, 600.0])
+def test_firmware_alone_is_no_boot_however_much_it_reads(end: float) -> None:
+    """A kernel that hangs: iPXE's session, whether it stays or goes, never leads further than firmware."""
+    assert play(lambda now: [session(7, None, now * MB)] if 5 <= now < end else [], 600.0) == {"firmware": 5.0}
 
 
 def test_an_initramfs_that_hangs_is_no_boot() -> None:
     """It has logged in, and read its superblock, and nothing more."""
     seen = play(lambda now: [session(8, "n1", 200_000)] if now > 5 else [], 600.0)
     assert list(seen) == ["firmware", "initramfs"]
+
+
+def test_iscsid_that_takes_the_session_over_is_a_system_that_has_booted() -> None:
+    """It logs in anew and reads, seconds after the initramfs's session has gone, and need not write."""
+
+    def trace(now: float) -> list[Session]:
+        initramfs, system = 17.5 <= now < 33.5, now >= 35.5
+        return [session(11, "n1", MB)] * initramfs + [session(12, "n1", 8192 if now >= 36 else 0)] * system
+
+    assert play(trace, 40.0)["booted"] == 36.0
 
 
 def test_a_system_that_wrote_and_then_died_is_no_boot() -> None:
@@ -123,8 +139,12 @@ def test_a_system_that_wrote_and_then_died_is_no_boot() -> None:
 
 
 def test_what_the_last_boot_left_behind_tells_nothing() -> None:
-    """Neither listed nor moving."""
-    assert play(lambda now: [session(14, "n2", now * MB, now * 1000)], 60.0, base=14) == {}
+    """Neither listed nor moving, by any id up to the highest of before the power-on."""
+    for number in (13, 14):
+        assert play(lambda now, number=number: [session(number, "n2", now * MB, now * 1000)], 90.0, base=14) == {}
+    watch = Watch(14)
+    watch.look([session(14, "n2", MB, 4096)], NODE, 1.0)
+    assert watch.stage is BootStage.WAITING
 
 
 def test_another_nodes_session_tells_nothing() -> None:
@@ -134,8 +154,9 @@ def test_another_nodes_session_tells_nothing() -> None:
 
 def test_a_root_that_is_read_only_for_good_counts_when_it_reads_on() -> None:
     """After a minute in which it went on reading; a system that is starting reads a lot as well."""
-    seen = play(lambda now: [session(8, "n1", now * MB)] if now > 5 else [], 80.0)
-    assert 60 <= seen["booted"] <= 70
+    for rate in (1, MB):
+        seen = play(lambda now, rate=rate: [session(8, "n1", 5 * MB + now * rate)] if now >= 10 else [], 80.0)
+        assert seen["booted"] == 70.0
 
 
 def test_an_initiator_without_a_name_that_writes_is_a_system() -> None:
