@@ -13,19 +13,11 @@ from bmid.drivers.boot.script import DARK
 from bmid.errors import PermanentError
 from tests.support.boot_peer import SECRET, IpxePeer, MemoryPeer, Peer
 
-MAC = "52:54:00:77:00:01"
-
 
 @pytest.fixture(params=["memory", "ipxe"])
 def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Peer]:
     with ExitStack() as stack:
         yield MemoryPeer() if request.param == "memory" else IpxePeer(tmp_path, stack)
-
-
-@pytest.fixture
-def ipxe(tmp_path: Path) -> Iterator[IpxePeer]:
-    with ExitStack() as stack:
-        yield IpxePeer(tmp_path, stack)
 
 
 def test_check_says_what_it_is(peer: Peer) -> None:

@@ -9,94 +9,14 @@ import lzma
 import os
 import struct
 import subprocess
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from bmid.drivers.base import ImageFile, Imaging, Job, JobState
+from bmid.drivers.base import ImageFile
 from bmid.drivers.imaging.memory import MemoryImaging
 from bmid.drivers.imaging.qemu import QemuImaging
-
-MIB = 1 << 20
-LIMITS = {"max_virtual_size": 64 * MIB, "max_unpacked": 32 * MIB}
-PATTERN = bytes(range(256)) * 256  # 64 KiB
-
-
-def disk_bytes(mib: int = 4) -> bytes:
-    """A disk with some data, a large hole, and data in its last bytes."""
-    return PATTERN + bytes(mib * MIB - 2 * len(PATTERN)) + PATTERN[::-1]
-
-
-def zstd(content: bytes) -> bytes:
-    return subprocess.run(["zstd", "-qc"], input=content, check=True, capture_output=True).stdout
-
-
-PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstd}
-
-
-@dataclass
-class Bench:
-    """An imaging, a folder with the file to look at, a workspace, and what a conversion wrote."""
-
-    imaging: Imaging
-    source: Path
-    workspace: Path
-    written: dict[str, bytearray]
-
-    def put(self, content: bytes) -> None:
-        self.source.write_bytes(content)
-
-    def qcow2(self, *options: str, content: bytes | None = None) -> bytes:
-        raw = self.source.with_name("raw")
-        raw.write_bytes(disk_bytes() if content is None else content)
-        command = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, str(raw), str(self.source)]
-        subprocess.run(command, check=True, capture_output=True)
-        raw.unlink()
-        return self.source.read_bytes()
-
-    def end(self, job: str) -> Job:
-        deadline = time.monotonic() + 30
-        while (state := self.imaging.poll(job)) is not None and state.state is JobState.RUNNING:
-            assert time.monotonic() < deadline, "the job doesn't end"
-            time.sleep(0.01)
-        assert state is not None
-        return state
-
-    def inspect(self, sha256: str | None = None, declared: str | None = None) -> Job:
-        job = uuid4().hex
-        self.imaging.inspect(job, self.source, self.workspace, sha256, declared)
-        return self.end(job)
-
-    def found(self, **given: str | None) -> ImageFile:
-        state = self.inspect(**given)
-        assert state.state is JobState.DONE, state
-        assert state.result is not None
-        return state.result
-
-    def refusal(self, **given: str | None) -> tuple[str, str]:
-        state = self.inspect(**given)
-        assert state.state is JobState.FAILED, state
-        assert state.problem is not None
-        slug, detail, retry = state.problem
-        assert not retry
-        assert len(detail) > 20
-        assert list(self.workspace.iterdir()) == []
-        return slug, detail
-
-    def converted(self, found: ImageFile) -> bytes:
-        file = self.imaging.unpacked(self.source, self.workspace, found)
-        destination = self.workspace / "destination"
-        with destination.open("wb") as target:
-            target.truncate(found.virtual_size)
-        job = uuid4().hex
-        self.imaging.convert(job, file, found, str(destination))
-        state = self.end(job)
-        assert (state.state, state.done, state.total) == (JobState.DONE, found.virtual_size, found.virtual_size), state
-        return destination.read_bytes()
+from tests.support.imaging_bench import LIMITS, MIB, PACKERS, Bench, disk_bytes
 
 
 @pytest.fixture(params=["memory", "qemu"])

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pty
 import resource
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from bmi_publish.cli import root
 from bmid.errors import Problem
 from bmid.messages.envelope import Envelope
 from lab.process import free_port
 from lab.rabbitmq import RabbitMQ
+from tests.support.command_line import Run, command_line
 from tests.support.fake_bmid import Event, FakeBmid, does_it, fails, rejects
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -38,20 +32,7 @@ def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
 
 @pytest.fixture
 def run(rabbitmq: RabbitMQ, tmp_path: Path) -> Run:
-    secret = tmp_path / "password"
-    secret.write_text(rabbitmq.password("alice") + "\n")
-    environment = {
-        "BMI_URL": f"amqp://127.0.0.1:{rabbitmq.port}/bmi",
-        "BMI_USER": "alice",
-        "BMI_PASSWORD_FILE": str(secret),
-        "BMI_PROJECT": "p1",
-        "XDG_CONFIG_HOME": str(tmp_path),
-    }
-
-    def invoke(*words: str, env: dict[str, str] | None = None, **options: Any) -> Result:
-        return CliRunner().invoke(root, words, env={**environment, **(env or {})}, **options)
-
-    return invoke
+    return command_line(rabbitmq, tmp_path)
 
 
 MAP = ("node", "map", "n1", "--image", "debian-12", "--wait")
@@ -219,105 +200,6 @@ def test_a_raw_message_is_sent_as_it_is_and_waited_for(run: Run, bmid: FakeBmid)
     result = run("send", "-", "--wait", "-o", "value", "-c", "data.thing", input='{"type": "bmi.thing.do.v1"}')
     assert (result.exit_code, result.stdout) == (0, "t\n")
     assert run("send", "-", input="[1]").exit_code == 2
-
-
-class Server:
-    """Takes one upload, as bmid would; `status` other than 201 refuses it."""
-
-    def __init__(self, status: int = 201) -> None:
-        self.bodies: list[bytes] = []
-        self.authorizations: list[str | None] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                outer.authorizations.append(self.headers["Authorization"])
-                outer.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-                body = b"" if status == 201 else b'{"title": "Gone", "detail": "nothing is awaited here"}'
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_address[1]}/v1/uploads/op1"
-        threading.Thread(target=self.http.serve_forever).start()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
-
-    def start(status: int = 201) -> Server:
-        servers.append(Server(status))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.http.shutdown()
-        server.http.server_close()
-
-
-def accepts_upload(bmid: FakeBmid, server: Server) -> None:
-    bmid.answer = lambda command, operation: [
-        ("bmi.operation.accepted.v1", {"operation": operation, "project": "p1", "upload": server.address})
-    ]
-
-
-def test_an_upload_is_command_transfer_and_waiting_in_one(
-    run: Run, bmid: FakeBmid, serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    server = serve()
-    accepts_upload(bmid, server)
-    content = os.urandom((3 << 20) + 17)
-    (tmp_path / "disk.raw").write_bytes(content)
-
-    def finish() -> None:
-        end = time.monotonic() + 20
-        while not server.bodies and time.monotonic() < end:
-            time.sleep(0.02)
-        data = {"operation": "op1", "project": "p1", "image": "debian-12"}
-        bmid.emit("bmi.image.imported.v1", bmid.commands[0], data)
-
-    threading.Thread(target=finish).start()
-    result = run("image", "upload", str(tmp_path / "disk.raw"), "--name", "debian-12", "--wait", "-o", "json")
-    assert (result.exit_code, json.loads(result.stdout)["state"]) == (0, "done")
-    assert server.bodies == [content]
-    [authorization] = server.authorizations
-    token = str(authorization).removeprefix("Bearer ")
-    assert bmid.commands[0].data["source"] == {"upload": hashlib.sha256(token.encode()).hexdigest()}
-    assert token not in json.dumps(bmid.commands[0].data)
-    assert token not in result.output
-
-
-def test_an_upload_without_wait_ends_when_the_bytes_are_there(
-    run: Run, bmid: FakeBmid, serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    server = serve()
-    accepts_upload(bmid, server)
-    (tmp_path / "disk.raw").write_bytes(b"x" * 1000)
-    result = run("image", "upload", str(tmp_path / "disk.raw"), "--name", "i")
-    assert (result.exit_code, server.bodies) == (0, [b"x" * 1000])
-
-
-def test_an_upload_that_is_turned_away_says_why_the_operation_ended(
-    run: Run, bmid: FakeBmid, serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    server = serve(410)
-    upload = {"operation": "op1", "project": "p1", "upload": server.address}
-    refusal = fails(refused=True, detail="there is an image i already")
-    bmid.answer = lambda command, operation: [
-        ("bmi.operation.accepted.v1", upload),
-        refusal(command, operation)[1],
-    ]
-    bmid.pace = 0.3
-    (tmp_path / "disk.raw").write_bytes(b"x")
-    result = run("image", "upload", str(tmp_path / "disk.raw"), "--name", "i", "--wait")
-    assert result.exit_code == 65
-    assert "there is an image i already" in result.stderr
 
 
 def test_the_installed_command_answers_at_once() -> None:

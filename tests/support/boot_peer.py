@@ -7,13 +7,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
-
-import pytest
 
 from bmid.drivers.base import Boot, BootEntry
 from bmid.drivers.boot.ipxe import IpxeBoot
@@ -121,12 +119,6 @@ def _entry(number: int, address: str, portal: str, changes: dict[str, object]) -
         secret=SECRET,
     )
     return replace(entry, **changes)
-
-
-@pytest.fixture
-def ipxe(tmp_path: Path) -> Iterator[IpxePeer]:
-    with ExitStack() as stack:
-        yield IpxePeer(tmp_path, stack)
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 5) -> None:

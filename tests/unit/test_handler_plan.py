@@ -11,17 +11,12 @@ import pytest
 from bmid.handlers import (
     import_image,
     map_node,
-    register_node,
     remove_image,
-    remove_node,
-    remove_project,
     restore_export,
     retry_boot,
     unmap_node,
 )
-from bmid.handlers.registry import discover
 from bmid.model.change import Drop, Put
-from bmid.model.claim import ORDER
 from bmid.model.entity import BootStage, DiskState
 from bmid.steps.base import Plan
 from bmid.steps.boot import ClearBoot, PointBoot
@@ -243,55 +238,3 @@ def test_a_plan_comes_back_from_the_database_as_it_went_in() -> None:
     ]
     for plan in plans:
         assert Plan.load(plan.dump()) == replace(plan, reserve=())
-
-
-COMMANDS: dict[str, dict[str, Any]] = {
-    "bmi.project.create.v1": {"project": "p1"},
-    "bmi.project.remove.v1": {"project": "p1"},
-    "bmi.image.import.v1": {"project": "p1", "image": "i", "source": {"file": "a"}},
-    "bmi.image.remove.v1": {"project": "p1", "image": "i"},
-    "bmi.node.register.v1": {"node": "n1", "macs": ["52:54:00:00:00:01"]},
-    "bmi.node.remove.v1": {"node": "n1"},
-    "bmi.node.map.v1": {"project": "p1", "node": "n1", "image": "p2/i"},
-    "bmi.node.unmap.v1": {"project": "p1", "node": "n1"},
-    "bmi.boot.retry.v1": {"node": "n1", "disk": "d"},
-    "bmi.export.restore.v1": {"node": "n1", "disk": "d"},
-}
-SHARED = {"bmi.node.map.v1": {"project:p1", "image:p2/i"}, "bmi.node.unmap.v1": {"project:p1"},
-          "bmi.image.import.v1": {"project:p1"}, "bmi.image.remove.v1": {"project:p1"}}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", sorted(discover().commands))
-def test_keys_come_in_the_one_order(kind: str) -> None:
-    """Project, image, disk, node: so nobody ever waits in a circle. What is only used is shared."""
-    handler = discover().commands[kind]
-    keys = handler.keys(handler.command.model_validate(COMMANDS[kind]))
-    places = [ORDER.index(key.name.partition(":")[0]) for key in keys]
-    assert places == sorted(places)
-    assert keys
-    assert {key.name for key in keys if not key.exclusive} == SHARED.get(kind, set())
-
-
-def test_registering_the_same_again_changes_nothing() -> None:
-    """Other values replace the old ones; id, disk and generation stay."""
-    command = register_node.RegisterNode(
-        node="n1",
-        macs=["52-54-00-00-00-01"],
-        power={"driver": "redfish", "address": "http://bmc1/1", "credential": "lab"},
-    )
-    known = node(disk="id-d1", generation=3)
-    same = register_node.plan(command, context(known, disk()))
-    assert same.memo == {"changed": False}
-    assert register_node.finish(command, context(known, disk()), same, {}).changes == ()
-    other = register_node.RegisterNode(node="n1", macs=["52:54:00:00:00:01"], firmware="uefi")
-    plan = register_node.plan(other, context(known, disk()))
-    (change,) = register_node.finish(other, context(known, disk()), plan, {}).changes
-    kept = change.entity
-    assert (kept.id, kept.disk, kept.generation, kept.power) == ("id-n1", "id-d1", 3, None)  # type: ignore[union-attr]
-
-
-def test_removing_what_is_not_there_changes_nothing() -> None:
-    """Each of the three succeeds."""
-    assert remove_project.plan(remove_project.RemoveProject(project="p1"), context()).memo == {"changed": False}
-    assert remove_image.plan(remove_image.RemoveImage(project="p1", image="i"), context()).memo == {"changed": False}
-    assert remove_node.plan(remove_node.RemoveNode(node="n1"), context()).memo == {"changed": False}

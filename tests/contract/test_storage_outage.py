@@ -1,0 +1,166 @@
+"""Ceph fenced, frozen, full, absent or without what it should have: what the rbd driver says, and how soon."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import rados
+import rbd
+
+from bmid.drivers.base import ImageFile, JobState
+from bmid.drivers.imaging.qemu import QemuImaging
+from bmid.drivers.storage.rbd import RbdStorage
+from bmid.errors import TransientError
+from lab.ceph import Ceph
+from lab.process import free_port, wait_for
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def storage(ceph: Ceph) -> Iterator[RbdStorage]:
+    made = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool(ceph: Ceph) -> Iterator[rados.Ioctx]:
+    """The pool, over a connection that has nothing to do with the driver's."""
+    options = {"rbd_default_clone_format": "2"}
+    cluster = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user, conf=options)
+    with cluster, cluster.open_ioctx(ceph.pool) as ioctx:
+        yield ioctx
+
+
+@pytest.fixture
+def image(storage: RbdStorage, pool: rados.Ioctx) -> str:
+    name = uuid4().hex
+    storage.create_image(name, 8 * MIB)
+    with rbd.Image(pool, f"image-{name}") as handle:
+        handle.write(b"golden", 0)
+    storage.seal_image(name, {"image": name})
+    return name
+
+
+def command(ceph: Ceph, prefix: str, **words: object) -> None:
+    with ceph.admin() as administrator:
+        administrator.command(prefix, **words)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    action()
+    return time.monotonic() - begin
+
+
+def test_a_head_that_was_fenced_says_so_and_comes_back(ceph: Ceph, storage: RbdStorage, image: str) -> None:
+    with storage._ceph.session() as session:
+        address = session.cluster.get_addrs()
+    address = address.rpartition("v1:")[2].split(",")[0].removeprefix("v2:").rstrip("]")
+    command(ceph, "osd blocklist", blocklistop="add", addr=address, expire=3600.0)
+
+    def use(_: int) -> str:
+        try:
+            storage.clone(image, uuid4().hex, {})
+        except TransientError as error:
+            return error.problem.slug
+        return "done"
+
+    with ThreadPoolExecutor(8) as threads:
+        seen = set(threads.map(use, range(16)))
+    assert "storage-fenced" in seen, seen
+    assert seen <= {"storage-fenced", "done"}
+    assert use(0) == "done"
+
+
+def test_a_frozen_osd_costs_a_timeout_and_no_more(ceph: Ceph, storage: RbdStorage, image: str) -> None:
+    ceph.freeze("osd.0")
+    try:
+        with pytest.raises(TransientError) as caught:
+            storage.sealed(image)
+    finally:
+        ceph.thaw("osd.0")
+    assert caught.value.problem.slug == "storage-timeout"
+    assert storage.sealed(image)
+
+
+RATIOS = {"nearfull": 0.85, "backfillfull": 0.9, "full": 0.95}
+
+
+@contextmanager
+def full(ceph: Ceph) -> Iterator[None]:
+    """The OSD holds itself for full, as it does when its disk is: here, because its limits are lowered to nothing."""
+    with ceph.admin() as administrator:
+
+        def pool_is_full() -> bool:
+            pools = administrator.command("osd dump")["pools"]
+            return any("full" in pool["flags_names"].split(",") for pool in pools)
+
+        try:
+            for name in RATIOS:
+                administrator.command(f"osd set-{name}-ratio", ratio=1e-9)
+            wait_for(pool_is_full, 20, "a full pool")
+            yield
+        finally:
+            for name in reversed(RATIOS):
+                administrator.command(f"osd set-{name}-ratio", ratio=RATIOS[name])
+            wait_for(lambda: not pool_is_full(), 20, "room in the pool")
+
+
+def test_a_full_cluster_is_told_at_once_and_can_be_emptied(
+    ceph: Ceph, storage: RbdStorage, image: str, tmp_path: Path
+) -> None:
+    disk = uuid4().hex
+    storage.clone(image, disk, {})
+    file = tmp_path / "disk"
+    file.write_bytes(os.urandom(MIB))
+    destination = storage.create_image(uuid4().hex, MIB)
+    imaging = QemuImaging()
+    with full(ceph):
+        with pytest.raises(TransientError) as caught:
+            storage.clone(image, uuid4().hex, {})
+        assert caught.value.problem.slug == "pool-full"
+        storage.discard(disk, {"state": "removed"})
+        assert storage.purge(1000) > 0
+        imaging.convert("job", file, ImageFile("raw", None, MIB, MIB, ""), destination)
+        while (job := imaging.poll("job")) and job.state is JobState.RUNNING:
+            time.sleep(0.05)
+        assert job is not None
+        assert job.problem is not None
+        assert job.problem[0] in ("storage-timeout", "pool-full")
+        assert job.problem[2], "a retry may help"
+
+
+def test_an_absent_cluster_keeps_nobody_waiting_for_long(tmp_path: Path) -> None:
+    conf = tmp_path / "ceph.conf"
+    conf.write_text(f"[global]\nfsid = {uuid4()}\nmon_host = 127.0.0.1:{free_port()}\nauth_client_required = none\n")
+    storage = RbdStorage(conf, "bmi", "bmi", conf, timeout=1)
+
+    def use(_: int) -> str:
+        with pytest.raises(TransientError) as caught:
+            storage.check()
+        return str(caught.value.problem.slug)
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = seconds(lambda: list(threads.map(use, range(8))))
+    assert taken < 6
+
+
+def test_a_missing_pool_or_user_is_told(ceph: Ceph, tmp_path: Path) -> None:
+    for storage in (
+        RbdStorage(ceph.conf, ceph.user, "no-such-pool", ceph.tgt_conf, timeout=2),
+        RbdStorage(ceph.conf, "nobody", ceph.pool, ceph.tgt_conf, timeout=2),
+        RbdStorage(tmp_path / "none.conf", ceph.user, ceph.pool, ceph.tgt_conf, timeout=2),
+    ):
+        with pytest.raises(TransientError) as caught:
+            storage.check()
+        assert caught.value.problem.slug in ("storage-down", "storage-denied")
+        assert caught.value.problem.todo
