@@ -18,7 +18,7 @@ from bmid.drivers.base import Backing, Storage, StorageCapabilities, Stored, Usa
 from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
 from bmid.drivers.storage.rbd_fence import fence, watchers
 from bmid.drivers.storage.rbd_metadata import identity, read_metadata, write_metadata
-from bmid.drivers.storage.rbd_trash import trash_remove
+from bmid.drivers.storage.rbd_trash import Trash
 from bmid.errors import PermanentError, TransientError
 
 __all__ = ["RbdStorage"]
@@ -55,6 +55,7 @@ class RbdStorage(Storage):
         self._timeout = timeout
         self._ceph = CephConnection(conf, user, pool, timeout)
         self._rbd = rbd.RBD()
+        self._trash = Trash()
 
     def check(self) -> str:
         with self._ceph.session() as ceph:
@@ -177,7 +178,7 @@ class RbdStorage(Storage):
                 if removed >= limit:
                     break
                 if entry["name"].startswith(("image-", "disk-")):
-                    removed += trash_remove(ceph.pool, entry["id"])
+                    removed += self._trash.remove(ceph.pool, entry["name"], entry["id"])
         return removed
 
     def close(self) -> None:

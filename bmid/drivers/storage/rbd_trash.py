@@ -1,27 +1,67 @@
-"""What can't leave the trash yet, and must not hold up the rest of it. Nothing is put there here."""
+"""Emptying the trash: what can't leave it yet must not hold up the rest of it. Nothing is put there here.
+
+An entry is made in the state MOVING, and becomes NORMAL when the image's name is gone. Whoever is killed between the
+two leaves an entry that librbd refuses to remove for ever; the OSD's class `rbd` has the method to finish the move.
+"""
 
 from __future__ import annotations
 
 import errno
+import struct
+import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 import rados
 import rbd
 
-__all__ = ["trash_remove"]
+from bmid.drivers.storage.rbd_metadata import identity
+
+__all__ = ["Trash"]
 
 _NOT_YET: tuple[Any, ...] = (rbd.ImageBusy, rbd.ImageHasSnapshots, rbd.ImageNotFound, rbd.PermissionError)
+_NORMAL, _MOVING = 0, 1  # cls::rbd::TrashImageState
+_ABANDONED = 30.0  # seconds after which nobody is still busy with a move, which takes milliseconds
 
 
-def trash_remove(pool: rados.Ioctx, entry: str) -> bool:
-    """Remove one entry; False if it can't go yet, or somebody else removes it. Raises rbd.Error for all else."""
-    try:
-        rbd.RBD().trash_remove(pool, entry)
-    except _NOT_YET:
-        return False
-    except rbd.OSError as error:
-        # Two remove it at once, or one was killed while doing so.
-        if error.errno != errno.EUCLEAN:
-            raise
-        return False
-    return True
+class Trash:
+    """The trash of one pool. Remembers since when it has seen moves that somebody has not finished; after `abandoned`
+    seconds it finishes them."""
+
+    def __init__(self, abandoned: float = _ABANDONED) -> None:
+        self._abandoned = abandoned
+        self._half_moved: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def remove(self, pool: rados.Ioctx, name: str, entry: str) -> bool:
+        """Remove one entry; False if it can't go yet, or somebody else removes it. Raises rbd.Error for all else."""
+        try:
+            rbd.RBD().trash_remove(pool, entry)
+        except _NOT_YET:
+            return False
+        except rbd.OSError as error:
+            # Two remove it at once, or a move was not finished.
+            if error.errno != errno.EUCLEAN:
+                raise
+            self._finish(pool, name, entry)
+            return False
+        self._forget(entry)
+        return True
+
+    def _finish(self, pool: rados.Ioctx, name: str, entry: str) -> None:
+        """End an abandoned move, so that the entry can be removed next time."""
+        now = time.monotonic()
+        with self._lock:
+            since = self._half_moved.setdefault(entry, now)
+        if now - since < self._abandoned or identity(pool, name) == entry:
+            return
+        text = entry.encode()
+        states = struct.pack("<I", len(text)) + text + struct.pack("<BB", _NORMAL, _MOVING)
+        with suppress(rados.Error):  # it isn't in that state (any more)
+            pool.execute("rbd_trash", "rbd", "trash_state_set", states)
+        self._forget(entry)
+
+    def _forget(self, entry: str) -> None:
+        with self._lock:
+            self._half_moved.pop(entry, None)
