@@ -84,7 +84,9 @@ def test_without_a_broker(builder: Builder, broker: RabbitMQ) -> None:
     finally:
         broker.start()
     # It is the first bmid on this broker: before it there is no exchange that a publisher could use.
-    house.until(lambda: '"bmid head-a consumer", "event": "broker.connected"' in house.bmid.process.log.read_text(), 60)
+    for part in ("consumer", "relay"):
+        connected = f'"bmid head-a {part}", "event": "broker.connected"'
+        house.until(lambda text=connected: text in house.bmid.process.log.read_text(), 60)  # type: ignore[misc]
     assert house.did(CreateProject(project="p"), 90)["changed"]
     code, findings = check(house)
     assert code == 0, findings

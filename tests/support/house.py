@@ -215,7 +215,8 @@ class House:
         end = time.monotonic() + seconds
         while (found := self.traces()) != traces and time.monotonic() < end:
             time.sleep(0.2)
-        assert found == traces
+        differ = {kind: (left, traces[kind]) for kind, left in found.items() if left != traces[kind]}
+        assert not differ, f"left and expected: {differ}"
 
     # Real initiators.
 
