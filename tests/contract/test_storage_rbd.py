@@ -193,6 +193,10 @@ def test_a_move_to_the_trash_that_was_killed_half_way_is_finished(
     identifier = entry["id"].encode()
     normal_to_moving = struct.pack("<I", len(identifier)) + identifier + struct.pack("<BB", 1, 0)
     pool.execute("rbd_trash", "rbd", "trash_state_set", normal_to_moving)
+    name = f"disk-{disk}".encode()
+    listed = struct.pack("<I", len(name)) + name + struct.pack("<I", len(identifier)) + identifier
+    pool.execute("rbd_directory", "rbd", "dir_add_image", listed)
+    assert f"disk-{disk}" in rbd.RBD().list(pool)
 
     patient = Trash(abandoned=60)
     assert not patient.remove(pool, entry["name"], entry["id"])

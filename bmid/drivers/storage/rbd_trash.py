@@ -1,7 +1,8 @@
 """Emptying the trash: what can't leave it yet must not hold up the rest of it. Nothing is put there here.
 
-An entry is made in the state MOVING, and becomes NORMAL when the image's name is gone. Whoever is killed between the
-two leaves an entry that librbd refuses to remove for ever; the OSD's class `rbd` has the method to finish the move.
+An entry is made in the state MOVING, then the image's name goes (its id object, then its place in the list of names),
+then the entry becomes NORMAL. Whoever is killed in between leaves an entry that librbd refuses to remove for ever; the
+OSD's class `rbd` has the methods to finish the move.
 """
 
 from __future__ import annotations
@@ -56,12 +57,17 @@ class Trash:
             since = self._half_moved.setdefault(entry, now)
         if now - since < self._abandoned or identity(pool, name) == entry:
             return
-        text = entry.encode()
-        states = struct.pack("<I", len(text)) + text + struct.pack("<BB", _NORMAL, _MOVING)
+        with suppress(rados.Error):  # the list of names doesn't have it (any more)
+            pool.execute("rbd_directory", "rbd", "dir_remove_image", _text(name) + _text(entry))
         with suppress(rados.Error):  # it isn't in that state (any more)
-            pool.execute("rbd_trash", "rbd", "trash_state_set", states)
+            pool.execute("rbd_trash", "rbd", "trash_state_set", _text(entry) + struct.pack("<BB", _NORMAL, _MOVING))
         self._forget(entry)
 
     def _forget(self, entry: str) -> None:
         with self._lock:
             self._half_moved.pop(entry, None)
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    return struct.pack("<I", len(encoded)) + encoded
