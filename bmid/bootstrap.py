@@ -44,7 +44,7 @@ from bmid.store.networks import keep
 
 __all__ = ["Head"]
 
-RELAY_GAP = 0.004  # seconds; many events a batch cost far less than many batches
+RELAY_GAP = 0.01  # seconds; many events a batch cost far less than many batches
 MAX_SILENCES = 2  # times that all connections were opened anew in vain; then only a new process can help
 log = structlog.get_logger(__name__)
 
