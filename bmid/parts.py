@@ -33,13 +33,11 @@ def make_site(settings: Settings, upload_url: str) -> Site:
     return Site(
         iqn_prefix=settings.target.iqn_prefix,
         network=settings.network.name,
-        max_image_size=settings.images.max_size,
         boot_deadline=settings.boot.deadline,
         boot_attempts=settings.boot.attempts,
         upload_deadline=settings.images.upload_deadline,
         upload_url=upload_url,
         power_off_deadline=settings.power.off_deadline,
-        power_drivers=settings.power.drivers,
     )
 
 

@@ -13,13 +13,11 @@ class Site:
 
     iqn_prefix: str = "iqn.2026-11.org.example.bmi"
     network: str = "default"
-    max_image_size: int = 1 << 40
     boot_deadline: float = 600.0
     boot_attempts: int = 2
     upload_deadline: float = 3600.0
     upload_url: str = ""
     power_off_deadline: float = 120.0
-    power_drivers: tuple[str, ...] = ("redfish",)
 
     def target(self, disk: str) -> str:
         """The iSCSI name of a disk's target."""

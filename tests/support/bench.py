@@ -82,7 +82,7 @@ class Bench(Record):
         if url is None and blank is None:
             migrate(self.database)
         self.registry = registry or discover()
-        self.site = Site(upload_url="http://head:8470", power_drivers=("memory",), **site)
+        self.site = Site(upload_url="http://head:8470", **site)
         self.storage = MemoryStorage(owners=owners)
         self.target = LinkedTarget(self.storage)
         self.boot = MemoryBoot()
