@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bmid.model.entity import Boot, Disk, Image, Node, Project
+from bmid.model.entity import Boot, Disk, Image, ImageDefault, Node, Project
 
 __all__ = ["Change", "Drop", "Entity", "Put"]
 
-Entity: TypeAlias = Project | Image | Node | Disk | Boot
+Entity: TypeAlias = Project | Image | ImageDefault | Node | Disk | Boot
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-__all__ = ["Boot", "BootStage", "Disk", "DiskState", "Firmware", "Image", "Network", "Node", "PowerAddress", "Project"]
+__all__ = [
+    "Boot",
+    "BootStage",
+    "Disk",
+    "DiskState",
+    "Firmware",
+    "Image",
+    "ImageDefault",
+    "Network",
+    "Node",
+    "PowerAddress",
+    "Project",
+    "Seed",
+]
 
 
 class Firmware(StrEnum):
@@ -46,6 +59,16 @@ class Image:
     labels: dict[str, str] = field(default_factory=dict)
     parent: str | None = None
     ready: bool = False
+
+
+@dataclass(frozen=True)
+class ImageDefault:
+    """The image that a project means by a set of labels. `id` follows from project and labels: one for each set."""
+
+    id: str
+    project: str
+    labels: dict[str, str]
+    image: str
 
 
 @dataclass(frozen=True)
@@ -90,17 +113,29 @@ class Network:
 class DiskState(StrEnum):
     """Where a disk is in its life.
 
-    making: the row is there, the clone may be. mapped: exported to its node. removing: on its way out.
+    making: the row is there, the clone may be. mapped: exported to its node. parked: kept without node and target.
+    removing: on its way out.
     """
 
     MAKING = "making"
     MAPPED = "mapped"
+    PARKED = "parked"
     REMOVING = "removing"
 
 
 @dataclass(frozen=True)
+class Seed:
+    """What a new system on a disk is told at its first boot (cloud-init's NoCloud). May hold secrets: it is in no
+    event, log or plan."""
+
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str | None = field(default=None, repr=False)
+    network_config: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Disk:
-    """A node's own clone of an image, its address and its home.
+    """A node's own clone of an image, its address and its home. One that is parked keeps the address, and has no home.
 
     `number` is the target's id in tgtd, taken from a counter and never used again. `generation` rises at each
     map. `owner` is the RADOS address of the client that exports it, recorded before any initiator may enter.
@@ -122,6 +157,7 @@ class Disk:
     shard: str | None = None
     generation: int = 1
     owner: str | None = None
+    seed: Seed | None = None
 
 
 class BootStage(StrEnum):

@@ -34,7 +34,8 @@ class Operation:
     """One accepted command.
 
     `plan` is the plan as it was stored (JSON), `marks` what its steps wrote down, `facts` among them;
-    `attempts` counts failures in a row; `due_at` is the next look; `why` says what it waits for.
+    `attempts` counts failures in a row; `due_at` is the next look; `why` says what it waits for. `parent` is the
+    operation of the command that asked for this one beside others.
     """
 
     id: str
@@ -58,3 +59,5 @@ class Operation:
     why: str = ""
     problem: dict[str, Any] | None = None
     ended_at: datetime | None = None
+    parent: str | None = None
+    expires_at: datetime | None = None

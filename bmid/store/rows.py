@@ -18,10 +18,12 @@ from bmid.model.entity import (
     DiskState,
     Firmware,
     Image,
+    ImageDefault,
     Network,
     Node,
     PowerAddress,
     Project,
+    Seed,
 )
 from bmid.model.operation import Operation, Phase
 from bmid.store import schema
@@ -33,6 +35,7 @@ E = TypeVar("E")
 TABLES: Mapping[type, Table] = {
     Project: schema.project,
     Image: schema.image,
+    ImageDefault: schema.image_default,
     Node: schema.node,
     Disk: schema.disk,
     Boot: schema.boot,
@@ -45,6 +48,7 @@ READERS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (Node, "firmware"): Firmware,
     (Node, "power"): lambda value: PowerAddress(**value),
     (Disk, "state"): DiskState,
+    (Disk, "seed"): lambda value: Seed(**{**value, "ssh_keys": tuple(value["ssh_keys"])}),
     (Boot, "stage"): BootStage,
     (Operation, "phase"): Phase,
 }

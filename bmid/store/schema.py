@@ -15,13 +15,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from bmid.store.column import Instant
 
 __all__ = ["METADATA", "REVISION"]
 
-REVISION = "0001"
+REVISION = "0002"
 METADATA = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -56,6 +57,15 @@ image = Table(
     Column("parent", String(64), index=True),
     Column("ready", Boolean, nullable=False),
     UniqueConstraint("project", "name"),
+)
+
+image_default = Table(
+    "image_default",
+    METADATA,
+    _id(),
+    Column("project", String(63), nullable=False, index=True),
+    Column("labels", JSON, nullable=False),
+    Column("image", String(64), ForeignKey("image.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 
 node = Table(
@@ -112,6 +122,7 @@ disk = Table(
     Column("shard", String(63)),
     Column("generation", Integer, nullable=False),
     Column("owner", Text),
+    Column("seed", JSON(none_as_null=True)),
     UniqueConstraint("project", "name"),
     UniqueConstraint("network", "address"),
     Index("ix_disk_home", "head", "shard"),
@@ -141,6 +152,9 @@ head = Table(
     Column("shards", JSON, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+    Column("draining", Boolean, nullable=False, server_default=false()),
+    Column("version", String(32), nullable=False, server_default=""),
+    Column("url", String(255), nullable=False, server_default=""),
 )
 
 operation = Table(
@@ -168,6 +182,8 @@ operation = Table(
     Column("why", Text, nullable=False),
     Column("problem", JSON),
     Column("ended_at", Instant, index=True),
+    Column("parent", String(64), index=True),
+    Column("expires_at", Instant),
     Index("ix_operation_turn", "phase", "seq"),
 )
 
