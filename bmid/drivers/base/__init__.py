@@ -10,15 +10,18 @@ from bmid.drivers.base.boot import Boot, BootEntry, Pointer
 from bmid.drivers.base.imaging import ImageFile, Imaging, Job, JobState
 from bmid.drivers.base.isolation import Isolation
 from bmid.drivers.base.power import Power, PowerAction, PowerState
-from bmid.drivers.base.storage import Backing, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.base.seed import Seeds
+from bmid.drivers.base.storage import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
 from bmid.drivers.base.target import Export, ExportStatus, Session, Target
 
 __all__ = [
     "Backing",
     "Boot",
     "BootEntry",
+    "Errand",
     "Export",
     "ExportStatus",
+    "Foreign",
     "ImageFile",
     "Imaging",
     "Isolation",
@@ -28,6 +31,7 @@ __all__ = [
     "Power",
     "PowerAction",
     "PowerState",
+    "Seeds",
     "Session",
     "Storage",
     "StorageCapabilities",

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
+
+from bmid.drivers.base.storage import Errand
 
 __all__ = ["ImageFile", "Imaging", "Job", "JobState"]
 
@@ -56,9 +59,19 @@ class Imaging(ABC):
     def convert(self, job: str, file: Path, found: ImageFile, destination: str) -> None:
         """Start: copy the file that `inspect` found (format forced) into the storage's destination, as raw."""
 
+    def copy(self, job: str, source: str, size: int, destination: str) -> None:
+        """Start: copy raw bytes from one place to another that exists already; both as the storage names them."""
+
+    def write(self, job: str, source: str, size: int, file: Path, format: Literal["raw", "qcow2"]) -> None:
+        """Start: write raw bytes, from a place as the storage names it, to a new file. An unfinished one of that name
+        is dropped; when the job is done, the file is whole and on the disk, and `result` has its size and digest."""
+
+    def run(self, job: str, errand: Errand) -> None:
+        """Start: a storage's own tool, under the same limits."""
+
     @abstractmethod
-    def poll(self, job: str) -> Job | None:
-        """How a job stands; None if it isn't known."""
+    def poll(self, job: str, patience: float = 0.0) -> Job | None:
+        """How a job stands; None if it isn't known. One that runs is given `patience` seconds (at most 2) to end."""
 
     @abstractmethod
     def unpacked(self, source: Path, workspace: Path, found: ImageFile) -> Path:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Backing", "Storage", "StorageCapabilities", "Stored", "Usage"]
+__all__ = ["Backing", "Errand", "Foreign", "Storage", "StorageCapabilities", "Stored", "Usage"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,23 @@ class StorageCapabilities:
     shared: bool
     live_snapshot: bool
     owners: bool
+
+
+@dataclass(frozen=True)
+class Errand:
+    """Long work for a child process: a command line of the storage's own tools, which prints its progress in percent;
+    `size` in bytes is what 100 % are. It holds ids and names of files, never text of a user or a secret."""
+
+    command: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Something in a pool that isn't ours: where qemu-img finds it, and its size in bytes."""
+
+    address: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,42 @@ class Storage(ABC):
     def remove_image(self, image: str) -> None:
         """Ensure that the image is absent (moved to trash). PermanentError `image-in-use` while clones hang on it."""
 
+    def address(self, image: str) -> str:
+        """Where qemu-img reads a sealed image, format raw. No I/O."""
+
+    def clone_image(self, image: str, copy: str) -> None:
+        """Ensure that an unsealed image `copy` is there which shares its bytes with the sealed `image`, dropping an
+        unfinished one. Needs `capabilities.cow`; a sealed one is an error."""
+
+    def freeze(self, disk: str, snapshot: str) -> None:
+        """Ensure a snapshot of the disk, as it is when it is asked for first. Where one of a disk in use would not be
+        consistent (`capabilities.live_snapshot`), the caller has made sure that nobody uses it."""
+
+    def thaw(self, disk: str, snapshot: str) -> None:
+        """Ensure that the snapshot is absent, also where the disk is."""
+
+    def duplicate(self, disk: str, snapshot: str, image: str) -> Errand | None:
+        """Begin an unsealed image that holds a disk's snapshot and needs neither of them later; an unfinished one of
+        that id is dropped. None: it is whole already. It may go on sharing bytes with the image the disk was cloned
+        from."""
+
+    def foreign_source(self, pool: str, image: str, snapshot: str | None) -> Foreign:
+        """An image that somebody else keeps, or a snapshot of it, opened for reading only and left as it was found.
+
+        PermanentError `source-unknown` where it isn't there, `source-in-use` for one without snapshot that somebody has
+        open, `pools-unsupported` where the storage has no pools.
+        """
+
+    def create_foreign(self, pool: str, image: str, size: int, mark: str) -> Foreign:
+        """Make an empty image in a pool for somebody else, marked as ours until it is whole. One with this mark is
+        made anew. PermanentError `export-exists` where another one has the name: nothing is overwritten."""
+
+    def release_foreign(self, pool: str, image: str, mark: str) -> None:
+        """It is whole: take the mark off. From now on it is nobody's that we know."""
+
+    def remove_foreign(self, pool: str, image: str, mark: str) -> None:
+        """Ensure that nothing with this mark is there; what has no mark, or another, is left alone."""
+
     @abstractmethod
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
         """Ensure that a clone of a sealed image is there, with its one value of metadata written."""
@@ -92,8 +145,8 @@ class Storage(ABC):
 
     @abstractmethod
     def discard(self, disk: str, metadata: Mapping[str, object]) -> None:
-        """Ensure that the disk is absent: last metadata written, then moved to trash. Works at once with a live
-        or a fenced client."""
+        """Ensure that the disk is absent, its snapshots with it: last metadata written, then moved to trash. Works at
+        once with a live or a fenced client."""
 
     @abstractmethod
     def backing(self, disk: str) -> Backing:

@@ -12,7 +12,7 @@ __all__ = ["Export", "ExportStatus", "Session", "Target"]
 
 @dataclass(frozen=True)
 class Export:
-    """One target: a disk, and the one initiator that may enter."""
+    """One target: a disk, and the one initiator that may enter. `seed` is a second LUN beside it, for reading only."""
 
     number: int
     iqn: str
@@ -21,6 +21,7 @@ class Export:
     user: str
     secret: str = field(repr=False)
     lun: int = 1
+    seed: Backing | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class ExportStatus:
     user: str | None
     addresses: tuple[str, ...]
     sessions: tuple[Session, ...]
+    seed: str | None = None
 
     @property
     def open(self) -> bool:
