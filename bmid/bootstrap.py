@@ -25,26 +25,29 @@ from bmid.engine.acceptance import Acceptance
 from bmid.engine.answerer import Answerer
 from bmid.engine.boot_watch import BootWatch
 from bmid.engine.export_watch import ExportWatch
+from bmid.engine.herald import Herald
 from bmid.engine.identity import Identity
 from bmid.engine.keeper import Keeper
 from bmid.engine.outgoing import OutboxReader
 from bmid.engine.upload_desk import UploadDesk
 from bmid.engine.worker import Worker
-from bmid.errors import Misconfigured, TransientError
+from bmid.errors import BmiError, Misconfigured, TransientError
 from bmid.handlers.registry import Registry, discover
 from bmid.http.app import build
 from bmid.http.server import HttpServer
 from bmid.model.entity import Network
-from bmid.parts import make_broker, make_database, make_ports, make_site
+from bmid.parts import make_broker, make_database, make_ports, make_presence, make_site
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.scheduler.service import Clockwork
 from bmid.settings import Settings
 from bmid.store import heads
 from bmid.store.networks import keep
+from bmid.store.wire import Wire
 
 __all__ = ["Head"]
 
 RELAY_GAP = 0.01  # seconds; many events a batch cost far less than many batches
+WIRE_GAP = 0.05  # seconds; other heads are told of many rows at once
 MAX_SILENCES = 2  # times that all connections were opened anew in vain; then only a new process can help
 log = structlog.get_logger(__name__)
 
@@ -68,7 +71,7 @@ class Head:
         self.registry: Registry = discover()
         self.database = make_database(settings)
         self.ports = make_ports(settings)
-        self.work, self.news = Bell(), Bell()
+        self.work, self.news, self.abroad = Bell(), Bell(), Bell()
         self._locks = [*self._lock()]
         self._began = False
         self._refusal: Misconfigured | None = None
@@ -82,9 +85,10 @@ class Head:
             give_up_after=settings.engine.give_up_after,
             active=set(),
         )
-        self.keeper = Keeper(self.database, self.identity, self.ports.target.shards)
         self.http = self._http()
-        self.site = make_site(settings, settings.http.url or f"http://{settings.http.listen}:{self.http.port}")
+        url = settings.http.url or f"http://{settings.http.listen}:{self.http.port}"
+        self.keeper = Keeper(self.database, self.identity, make_presence(self.ports, url))
+        self.site = make_site(settings, url)
         limit = settings.images.max_upload
         self.acceptance = Acceptance(self.database, self.registry, self.site, self.identity, self.notify, limit)
         self.broker = make_broker(settings)
@@ -95,6 +99,7 @@ class Head:
         """Rows were written: workers and relay may have something to do."""
         self.work.ring()
         self.news.ring()
+        self.abroad.ring()
 
     def _lock(self) -> list[IO[str]]:
         """This head, and what only one head may use, once on this machine."""
@@ -129,12 +134,16 @@ class Head:
     def _clockwork(self) -> Clockwork:
         settings = self.settings
         housekeeping = Housekeeping(
-            self.database, self.identity.holder, settings.images.staging_folder, settings.engine.retention_days
+            self.database,
+            self.identity.holder,
+            settings.images.staging_folder,
+            settings.engine.retention_days,
+            self.ports.storage.purge,
         )
         clockwork = Clockwork()
         clockwork.every(600, "forget", housekeeping.forget)
         clockwork.every(600, "sweep", housekeeping.sweep)
-        clockwork.every(60, "purge", lambda: self.ports.storage.purge(20))
+        clockwork.every(60, "purge", housekeeping.purge)
         return clockwork
 
     def begin(self) -> None:
@@ -176,9 +185,23 @@ class Head:
             Loop("consumer", self._begun(lambda: consumer.run_once(1.0)), 0, close=consumer.close),
             Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),
             Loop("ping", self._begun(lambda: pinger.run_once(1.0)), 0, close=pinger.close),
+            *([] if self.database.sqlite else self._wires()),
         ]  # fmt: skip
-        bells = (self.work, self.news)
+        bells = (self.work, self.news, self.abroad)
         return Daemon(loops, bells, self.settings.head.drain, self._status, lambda: pinger.silences < MAX_SILENCES)
+
+    def _wires(self) -> list[Loop]:
+        """Bells to and from other heads."""
+        wire = Wire(self.database, self.identity.instance)
+        herald = Herald(wire, self.keeper, self.abroad.count, self._hear)
+        return [
+            Loop("teller", self._begun(herald.tell), 2, self.abroad, gap=WIRE_GAP),
+            Loop("listener", self._begun(herald.hear), 1, close=herald.close, gap=WIRE_GAP),
+        ]
+
+    def _hear(self) -> None:
+        self.work.ring(all_of_them=True)
+        self.news.ring()
 
     def _keep(self) -> float:
         if not self._began:
@@ -214,6 +237,9 @@ class Head:
         self.clockwork.start()
         self._daemon.run()
         self.clockwork.stop()
+        if self._began:
+            with suppress(BmiError):
+                self.keeper.stop()
         self.http.stop()
         self.pool.shutdown(wait=False, cancel_futures=True)
         self.ports.storage.close()

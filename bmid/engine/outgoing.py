@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bmid.engine.identity import Identity
@@ -16,6 +16,8 @@ from bmid.store.outbox import Unpublished
 __all__ = ["Outgoing", "OutboxReader"]
 
 EXCHANGE = "bmi.events"
+LEASE = 10.0  # seconds for which events of the whole site wait when the head that relays them was killed
+PAUSE = timedelta(seconds=1)  # until a head that doesn't relay asks again whether it is to
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,21 @@ class OutboxReader:
         self._given: dict[int, Unpublished] = {}
         self._routed: list[Unpublished] = []
         self._unrouted: list[Unpublished] = []
+        self._leads_not_before: datetime | None = None
 
     def batch(self, limit: int) -> Sequence[Outgoing]:
         """The oldest unpublished events; none while another head relays. What was confirmed since is marked first,
         in the same transaction."""
         if not (self._routed or self._unrouted):
             with self._database.read() as tx:
-                if not outbox.waiting(tx):
+                if not outbox.waiting(tx) or (self._leads_not_before and tx.now < self._leads_not_before):
                     return ()
         me = self._identity
         with self._database.write() as tx:
             outbox.mark(tx, self._routed, unrouted=False)
             outbox.mark(tx, self._unrouted, unrouted=True)
-            leads = claims.take_role(tx, "relay", me.holder, me.lease)
+            leads = claims.take_role(tx, "relay", me.holder, LEASE)
+            self._leads_not_before = None if leads else tx.now + PAUSE
             if leads:
                 outbox.assign(tx, limit)
             found = outbox.unpublished(tx, limit) if leads else ()

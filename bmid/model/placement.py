@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -21,13 +22,24 @@ class Home(Protocol):
     def shard(self) -> str: ...
     @property
     def load(self) -> int: ...
+    @property
+    def draining(self) -> bool: ...
 
 
 def choose_home(homes: Sequence[Home]) -> Home:
-    """The shard with the fewest disks; by name where they are equal."""
+    """The shard with the fewest disks; of equal ones that of the head with the fewest, so that shards fill in turns
+    over all heads; by name where these are equal, too. A draining head gets nothing new."""
     if not homes:
         raise TransientError("no-home", "no head with an iSCSI target is alive", todo="Start bmid on a head.")
-    return min(homes, key=lambda home: (home.load, home.head, home.shard))
+    ready = [home for home in homes if not home.draining]
+    if not ready:
+        names = ", ".join(sorted({home.head for home in homes}))
+        detail = f"every head that is alive is being drained ({names}), so none takes a new disk"
+        raise TransientError("heads-draining", detail, todo="bmid head undrain NAME, or start another head.", delay=10)
+    load: Counter[str] = Counter()
+    for home in ready:
+        load[home.head] += home.load
+    return min(ready, key=lambda home: (home.load, load[home.head], home.head, home.shard))
 
 
 def choose_address(network: Network, taken: Mapping[str, str], wished: str | None, node: str) -> str:
@@ -50,8 +62,9 @@ def _first_free(first: int, last: int, taken: Container[str]) -> str | None:
     return next((address for address in every if address not in taken), None)
 
 
-def metadata(disk: Disk, image: Image, node: Node, iqn: str, state: str) -> dict[str, Any]:
-    """What is written beside the disk in the storage: enough to know, without a database, whose it is and where."""
+def metadata(disk: Disk, image: Image, node: Node | None, iqn: str, state: str) -> dict[str, Any]:
+    """What is written beside the disk in the storage: enough to know, without a database, whose it is and where. One
+    that is parked has no node."""
     return {
         "kind": "disk",
         "id": disk.id,
@@ -59,10 +72,10 @@ def metadata(disk: Disk, image: Image, node: Node, iqn: str, state: str) -> dict
         "project": disk.project,
         "image": image.id,
         "image_name": f"{image.project}/{image.name}",
-        "node": node.name,
-        "macs": list(node.macs),
-        "boot_mac": node.boot_mac,
-        "firmware": node.firmware.value,
+        "node": node.name if node else None,
+        "macs": list(node.macs) if node else [],
+        "boot_mac": node.boot_mac if node else None,
+        "firmware": node.firmware.value if node else None,
         "network": disk.network,
         "address": disk.address,
         "hostname": disk.hostname,

@@ -19,7 +19,7 @@ from bmid.store.database import Tx
 from bmid.store.rows import per_dialect
 from bmid.store.schema import claim, operation
 
-__all__ = ["release", "release_others", "renew", "take", "take_role", "verify"]
+__all__ = ["release", "release_others", "release_roles", "renew", "take", "take_role", "verify"]
 
 HELD = text("SELECT key, epoch FROM claim WHERE operation = :operation AND holder = :holder")
 ROLE = text("SELECT expires_at FROM claim WHERE key = :key AND holder = :holder").columns(expires_at=Instant)
@@ -87,6 +87,12 @@ def release_others(tx: Tx, head: str, holder: str) -> int:
     tx.execute(update(operation).where(operation.c.id.in_(ended)).values(claimed_until=None))
     freed = update(claim).where(stale).values(holder=None, operation=None, expires_at=None)
     return int(tx.execute(freed).rowcount)
+
+
+def release_roles(tx: Tx, holder: str) -> None:
+    """Give back all roles: whoever asks next has them. For an instance that is about to end."""
+    mine = claim.c.key.startswith("role:") & (claim.c.holder == holder)
+    tx.execute(update(claim).where(mine).values(holder=None, operation=None, expires_at=None))
 
 
 def take_role(tx: Tx, role: str, holder: str, lease: float) -> bool:

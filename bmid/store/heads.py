@@ -1,27 +1,69 @@
-"""Heads: who is there, since when, with which shards."""
+"""Heads: who is there, since when, with which shards, and what they have in hand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select, update
 
+from bmid.model.entity import Disk
+from bmid.model.operation import FINAL
 from bmid.store.database import Tx
-from bmid.store.rows import upsert
-from bmid.store.schema import disk, head
+from bmid.store.rows import entity, upsert
+from bmid.store.schema import claim, disk, head, operation
 
-__all__ = ["HeadRow", "Shard", "beat", "others", "shards"]
+__all__ = [
+    "HeadRow",
+    "Presence",
+    "Shard",
+    "beat",
+    "drain",
+    "every",
+    "homed",
+    "in_hand",
+    "leave",
+    "others",
+    "portal",
+    "shards",
+]
+
+GONE = ""  # the instance of a head that was stopped in order
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What a head says of itself with each heartbeat: its shards with their portals (IP:PORT), its version, and where
+    its uploads go."""
+
+    shards: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True)
 class HeadRow:
-    """A head as it last said of itself."""
+    """A head as it last said of itself. `age` is the seconds since then."""
 
     name: str
     instance: str
     seen_at: datetime
+    age: float
+    draining: bool
+    version: str
+    url: str
+    shards: dict[str, str]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped in order, and not killed."""
+        return self.instance == GONE
+
+    def alive(self, dead_after: float) -> bool:
+        """Whether it was heard of within so many seconds, and has not said good-bye."""
+        return self.age < dead_after and not self.stopped
 
 
 @dataclass(frozen=True)
@@ -31,26 +73,85 @@ class Shard:
     head: str
     shard: str
     load: int
+    portal: str = ""
+    draining: bool = False
 
 
-def beat(tx: Tx, name: str, instance: str, names: Sequence[str]) -> None:
+def beat(tx: Tx, name: str, instance: str, presence: Presence) -> None:
     """This head is alive."""
-    row = {"name": name, "instance": instance, "shards": list(names), "started_at": tx.now, "seen_at": tx.now}
-    statement = upsert(tx, head).values(row)
-    fresh = {"instance": instance, "shards": list(names), "seen_at": tx.now}
-    tx.execute(statement.on_conflict_do_update(index_elements=["name"], set_=fresh))
+    fresh = {
+        "instance": instance,
+        "shards": [{"name": shard, "portal": portal} for shard, portal in presence.shards.items()],
+        "version": presence.version,
+        "url": presence.url,
+        "seen_at": tx.now,
+    }
+    statement = upsert(tx, head).values({"name": name, "started_at": tx.now, "draining": False, **fresh})
+    started = {"started_at": tx.now} if _instance(tx, name) != instance else {}
+    tx.execute(statement.on_conflict_do_update(index_elements=["name"], set_={**fresh, **started}))
+
+
+def leave(tx: Tx, name: str, instance: str) -> None:
+    """This head was stopped: nothing new comes here until it is started again."""
+    mine = (head.c.name == name) & (head.c.instance == instance)
+    tx.execute(update(head).where(mine).values(instance=GONE, seen_at=tx.now))
+
+
+def every(tx: Tx) -> Sequence[HeadRow]:
+    """All heads that there ever were, by name."""
+    return [_row(tx, row) for row in tx.execute(select(head).order_by(head.c.name))]
 
 
 def others(tx: Tx, name: str, dead_after: float) -> Sequence[HeadRow]:
     """Other heads that are alive."""
-    recent = head.c.seen_at > tx.now - timedelta(seconds=dead_after)
-    rows = tx.execute(select(head).where(head.c.name != name, recent))
-    return [HeadRow(row.name, row.instance, row.seen_at) for row in rows]
+    return [one for one in every(tx) if one.name != name and one.alive(dead_after)]
+
+
+def drain(tx: Tx, name: str, *, draining: bool) -> bool:
+    """New maps go elsewhere, or may come here again; False if there is no such head."""
+    change = update(head).where(head.c.name == name).values(draining=draining)
+    return tx.execute(change.returning(head.c.name)).first() is not None
 
 
 def shards(tx: Tx, dead_after: float) -> Sequence[Shard]:
     """All shards of living heads with their load."""
     loads = select(disk.c.head, disk.c.shard, func.count().label("load")).group_by(disk.c.head, disk.c.shard)
     load = {(row.head, row.shard): row.load for row in tx.execute(loads)}
-    recent = tx.execute(select(head).where(head.c.seen_at > tx.now - timedelta(seconds=dead_after)))
-    return [Shard(row.name, one, load.get((row.name, one), 0)) for row in recent for one in row.shards]
+    return [
+        Shard(one.name, shard, load.get((one.name, shard), 0), portal, one.draining)
+        for one in every(tx)
+        if one.alive(dead_after)
+        for shard, portal in one.shards.items()
+    ]
+
+
+def portal(tx: Tx, name: str, shard: str) -> str | None:
+    """IP:PORT of a head's shard, also while the head is dead; None if there is none."""
+    row = tx.execute(select(head).where(head.c.name == name)).first()
+    return _row(tx, row).shards.get(shard) if row else None
+
+
+def homed(tx: Tx, name: str) -> Sequence[Disk]:
+    """Disks whose home is this head, whatever state they are in."""
+    return [entity(Disk, row) for row in tx.execute(select(disk).where(disk.c.head == name).order_by(disk.c.name))]
+
+
+def in_hand(tx: Tx, name: str) -> int:
+    """How many unfinished operations only this head may run, or runs right now."""
+    held = select(claim.c.operation).where(claim.c.holder.startswith(f"{name}/", autoescape=True))
+    mine = or_(operation.c.home == name, operation.c.id.in_(held))
+    count = select(func.count()).select_from(operation).where(operation.c.phase.not_in(FINAL), mine)
+    return int(tx.execute(count).scalar_one())
+
+
+def _instance(tx: Tx, name: str) -> str | None:
+    found: str | None = tx.execute(select(head.c.instance).where(head.c.name == name)).scalar()
+    return found
+
+
+def _row(tx: Tx, row: Any) -> HeadRow:
+    # A head of the version before names its shards without their portals.
+    named = {one["name"]: one["portal"] for one in row.shards if isinstance(one, dict)}
+    shards = named or {one: "" for one in row.shards if isinstance(one, str)}
+    age = (tx.now - row.seen_at) / timedelta(seconds=1)
+    return HeadRow(row.name, row.instance, row.seen_at, age, row.draining, row.version, row.url, shards)

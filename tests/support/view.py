@@ -28,6 +28,8 @@ class Shard:
     head: str = "h1"
     shard: str = "0"
     load: int = 0
+    portal: str = "10.77.0.1:3260"
+    draining: bool = False
 
 
 @dataclass
@@ -102,6 +104,9 @@ class MemoryView(View):
 
     def homes(self) -> Sequence[Shard]:
         return self.shards
+
+    def portal(self, head: str, shard: str) -> str | None:
+        return next((one.portal for one in self.shards if (one.head, one.shard) == (head, shard)), None)
 
     def number(self) -> int:
         return next(self._numbers)
