@@ -11,18 +11,15 @@ import click
 
 from bmid.bootstrap import Head
 from bmid.checkup import examine
-from bmid.errors import BmiError, Misconfigured
+from bmid.cli_head import head, heads
+from bmid.errors import BmiError
 from bmid.handlers.registry import discover
-from bmid.logs import configure
 from bmid.parts import make_database
+from bmid.reference.command import asyncapi, schemas
 from bmid.repair import Repair
-from bmid.settings import Settings
-from bmid.settings_file import load
+from bmid.terminal import fail, read_settings
 
 __all__ = ["main"]
-
-EX_CONFIG = 78
-EX_UNAVAILABLE = 69
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,17 +37,10 @@ def main(context: click.Context, config: Path) -> None:
     context.obj = config
 
 
-def _settings(path: Path) -> Settings:
-    settings = load(path)
-    configure(settings.log.level, settings.log.format)
-    return settings
-
-
-def _fail(error: BmiError) -> None:
-    click.echo(f"bmid: {error}", err=True)
-    if error.problem.todo:
-        click.echo(f"  {error.problem.todo}", err=True)
-    sys.exit(EX_CONFIG if isinstance(error, Misconfigured) else EX_UNAVAILABLE)
+main.add_command(asyncapi)
+main.add_command(schemas)
+main.add_command(heads)
+main.add_command(head)
 
 
 @main.command()
@@ -58,9 +48,9 @@ def _fail(error: BmiError) -> None:
 def run(config: Path) -> None:
     """Run the daemon until it gets SIGTERM."""
     try:
-        Head(_settings(config)).run()
+        Head(read_settings(config)).run()
     except BmiError as error:
-        _fail(error)
+        fail(error)
 
 
 @main.command()
@@ -69,12 +59,12 @@ def migrate(config: Path) -> None:
     """Bring the database's schema up to date."""
     # Alembic takes 10 MiB, which the daemon can do without.
     try:
-        database = make_database(_settings(config))
+        database = make_database(read_settings(config))
         before = database.revision()
         import_module("bmid.store.migration").migrate(database)
         click.echo(f"schema {before or 'none'} -> {database.revision()}")
     except BmiError as error:
-        _fail(error)
+        fail(error)
 
 
 @main.command()
@@ -83,9 +73,9 @@ def migrate(config: Path) -> None:
 def check(config: Path, output: str) -> None:
     """Look at everything that the daemon needs, and say what is missing and what to do."""
     try:
-        findings = examine(_settings(config))
+        findings = examine(read_settings(config))
     except BmiError as error:
-        _fail(error)
+        fail(error)
         return
     if output == "json":
         click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
@@ -129,9 +119,9 @@ def operations() -> None:
 def list_operations(config: Path, every: bool, output: str) -> None:
     """What runs, waits or is stuck, the oldest last."""
     try:
-        rows = Repair(_settings(config)).list(every)
+        rows = Repair(read_settings(config)).list(every)
     except BmiError as error:
-        _fail(error)
+        fail(error)
         return
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
@@ -148,9 +138,9 @@ def list_operations(config: Path, every: bool, output: str) -> None:
 def show(config: Path, operation: str) -> None:
     """One operation with its plan, its marks and its problem, as JSON."""
     try:
-        click.echo(json.dumps(Repair(_settings(config)).show(operation), indent=2, default=str))
+        click.echo(json.dumps(Repair(read_settings(config)).show(operation), indent=2, default=str))
     except BmiError as error:
-        _fail(error)
+        fail(error)
 
 
 @operations.command()
@@ -159,9 +149,9 @@ def show(config: Path, operation: str) -> None:
 def retry(config: Path, operation: str) -> None:
     """Look at a waiting or stuck operation again now."""
     try:
-        click.echo(Repair(_settings(config)).retry(operation))
+        click.echo(Repair(read_settings(config)).retry(operation))
     except BmiError as error:
-        _fail(error)
+        fail(error)
 
 
 @operations.command()
@@ -171,6 +161,6 @@ def retry(config: Path, operation: str) -> None:
 def abandon(config: Path, operation: str, reason: str) -> None:
     """End a stuck operation as failed, and say what it leaves behind."""
     try:
-        click.echo(Repair(_settings(config)).abandon(operation, reason))
+        click.echo(Repair(read_settings(config)).abandon(operation, reason))
     except BmiError as error:
-        _fail(error)
+        fail(error)
