@@ -22,7 +22,17 @@ from bmid.store.clock import Clock
 __all__ = ["InlineExecutor", "LinkedTarget", "VirtualClock", "remembered"]
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-WIRING = ("_lock", "before", "_before", "storage", "_write", "_limits", "_work")  # of a twin: what isn't its state
+WIRING = (
+    "_lock",
+    "before",
+    "_before",
+    "storage",
+    "_write",
+    "_read",
+    "_run",
+    "_limits",
+    "_work",
+)  # of a twin: what isn't its state
 
 
 class VirtualClock(Clock):

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from threading import RLock
+from dataclasses import replace
 
-from bmid.drivers.base import Backing, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.storage.memory_content import SCHEME, Content
+from bmid.drivers.storage.memory_side import Disk, Image, Memory
 from bmid.errors import PermanentError, TransientError
 
 __all__ = ["MemoryStorage"]
 
-_PAGE = 65536
-_SCHEME = "memory:"
+_ERRAND = "memory-duplicate"
 
 
-@dataclass
-class _Image:
-    """Content as pages, so that a large empty image costs nothing."""
-
-    size: int
-    metadata: Mapping[str, object] | None = None
-    pages: dict[int, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Disk:
-    image: str
-    metadata: Mapping[str, object]
-    owners: tuple[str, ...] = ()
-
-
-class MemoryStorage(Storage):
+class MemoryStorage(Memory, Storage):
     """Storage that forgets.
 
     `before` is called with each call's name and arguments, before it has an effect, and may raise: how a test makes
     the storage fail, or the process die, at a chosen moment. With `owners` it knows the clients that `open` a disk
-    (somebody has to call that: the target); without, owner() is None as in a folder. `size`: bytes.
+    (somebody has to call that: the target); without, owner() is None as in a folder. With `errands` a duplicate is
+    work for a child, which is to call `run`; without, it is there at once. `size`: bytes; what doesn't fit any more
+    is refused by `write`.
     """
 
     def __init__(
@@ -44,46 +30,13 @@ class MemoryStorage(Storage):
         before: Callable[[str, tuple[object, ...]], None] | None = None,
         owners: bool = False,
         size: int = 1 << 50,
+        cow: bool = True,
+        errands: bool = True,
     ) -> None:
-        self.capabilities = StorageCapabilities(cow=True, shared=True, live_snapshot=True, owners=owners)
+        super().__init__(size)
+        self.capabilities = StorageCapabilities(cow=cow, shared=True, live_snapshot=cow, owners=owners)
         self._before = before or (lambda _name, _arguments: None)
-        self._size = size
-        self._lock = RLock()
-        self._images: dict[str, _Image] = {}
-        self._disks: dict[str, _Disk] = {}
-        self._trash: list[Stored] = []
-        self._fenced: set[str] = set()
-
-    def open(self, disk: str, address: str) -> None:
-        """What a target does: the client at this address has the disk open from now on. A fenced one can't."""
-        with self._lock:
-            if address in self._fenced:
-                raise PermanentError("storage-fenced", f"{address} is in the blocklist")
-            stored = self._disks[disk]
-            self._disks[disk] = replace(stored, owners=(*stored.owners, address))
-
-    def has_open(self, disk: str, address: str) -> bool:
-        """Whether a write of this client would get through."""
-        with self._lock:
-            return disk in self._disks and address in self._disks[disk].owners
-
-    def release(self, disk: str, address: str) -> None:
-        """What a target does when it lets go of a disk."""
-        with self._lock:
-            if stored := self._disks.get(disk):
-                owners = tuple(owner for owner in stored.owners if owner != address)
-                self._disks[disk] = replace(stored, owners=owners)
-
-    def write(self, destination: str, offset: int, content: bytes) -> None:
-        """What a conversion does: bytes into an image named as `create_image` named it."""
-        with self._lock:
-            image = self._images[destination.removeprefix(_SCHEME)]
-            while content:
-                page, begin = divmod(offset, _PAGE)
-                part, content = content[: _PAGE - begin], content[_PAGE - begin :]
-                old = image.pages.get(page, bytes(_PAGE))
-                image.pages[page] = old[:begin] + part + old[begin + len(part) :]
-                offset += len(part)
+        self._errands = errands
 
     def check(self) -> str:
         self._before("check", ())
@@ -92,26 +45,20 @@ class MemoryStorage(Storage):
     def usage(self) -> Usage:
         self._before("usage", ())
         with self._lock:
-            used = sum(len(image.pages) * _PAGE for image in self._images.values())
-        return Usage(total=self._size, free=max(0, self._size - used))
+            return Usage(total=self._size, free=max(0, self._size - self._used()))
 
     def create_image(self, image: str, size: int) -> str:
         self._before("create_image", (image, size))
         with self._lock:
-            if self._sealed(image):
-                raise PermanentError("image-sealed", f"image {image} is golden already")
-            self._images[image] = _Image(size)
-        return f"{_SCHEME}{image}"
+            self._begin(image, Content(size), None)
+        return f"{SCHEME}{image}"
 
     def read_image(self, image: str, offset: int, length: int) -> bytes:
         self._before("read_image", (image, offset, length))
         with self._lock:
             if (found := self._images.get(image)) is None:
                 raise PermanentError("storage-missing", f"there is no image {image}")
-            length = max(0, min(length, found.size - offset))
-            first, last = offset // _PAGE, (offset + length) // _PAGE
-            content = b"".join(found.pages.get(page, bytes(_PAGE)) for page in range(first, last + 1))
-        return content[offset - first * _PAGE :][:length]
+            return found.content.read(offset, length)
 
     def seal_image(self, image: str, metadata: Mapping[str, object]) -> None:
         self._before("seal_image", (image, metadata))
@@ -129,27 +76,77 @@ class MemoryStorage(Storage):
         self._before("remove_image", (image,))
         with self._lock:
             disks = [name for name, disk in self._disks.items() if disk.image == image]
-            if disks:
-                detail = f"{len(disks)} disks hang on image {image}: {', '.join(disks[:5])}"
-                todo = "Remove the disks made from it first."
-                raise PermanentError("image-in-use", detail, todo=todo, disks=disks)
+            images = [name for name, other in self._images.items() if other.parent == image]
+            if disks or images:
+                detail = f"on image {image} hang {', '.join([*disks, *images][:5])}"
+                todo = "Remove the disks and images made from it first."
+                raise PermanentError("image-in-use", detail, todo=todo, disks=disks, images=images)
             if gone := self._images.pop(image, None):
                 self._trash.append(Stored("trash", image, gone.metadata or {}))
+
+    def address(self, image: str) -> str:
+        return f"{SCHEME}{image}"
+
+    def clone_image(self, image: str, copy: str) -> None:
+        self._before("clone_image", (image, copy))
+        with self._lock:
+            if not self.capabilities.cow:
+                raise PermanentError("clone-unsupported", "this storage can't share bytes between images")
+            self._begin(copy, self._golden(image).content.copy(), image)
+
+    def freeze(self, disk: str, snapshot: str) -> None:
+        self._before("freeze", (disk, snapshot))
+        with self._lock:
+            stored = self._disk(disk)
+            kept = {snapshot: stored.content.copy(), **stored.snapshots}
+            self._disks[disk] = replace(stored, snapshots=kept)
+
+    def thaw(self, disk: str, snapshot: str) -> None:
+        self._before("thaw", (disk, snapshot))
+        with self._lock:
+            if stored := self._disks.get(disk):
+                kept = {name: content for name, content in stored.snapshots.items() if name != snapshot}
+                self._disks[disk] = replace(stored, snapshots=kept)
+
+    def duplicate(self, disk: str, snapshot: str, image: str) -> Errand | None:
+        self._before("duplicate", (disk, snapshot, image))
+        with self._lock:
+            content = self._snapshot(disk, snapshot)
+            parent = self._disk(disk).image if self.capabilities.cow else None
+            self._begin(image, Content(content.size) if self._errands else content.copy(), parent)
+            return Errand((_ERRAND, disk, snapshot, image), content.size) if self._errands else None
+
+    def foreign_source(self, pool: str, image: str, snapshot: str | None) -> Foreign:
+        self._before("foreign_source", (pool, image, snapshot))
+        with self._lock:
+            return self._foreign.source(pool, image, snapshot)
+
+    def create_foreign(self, pool: str, image: str, size: int, mark: str) -> Foreign:
+        self._before("create_foreign", (pool, image, size, mark))
+        with self._lock:
+            return self._foreign.create(pool, image, size, mark)
+
+    def release_foreign(self, pool: str, image: str, mark: str) -> None:
+        self._before("release_foreign", (pool, image, mark))
+        with self._lock:
+            self._foreign.release(pool, image, mark)
+
+    def remove_foreign(self, pool: str, image: str, mark: str) -> None:
+        self._before("remove_foreign", (pool, image, mark))
+        with self._lock:
+            self._foreign.remove(pool, image, mark)
 
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
         self._before("clone", (image, disk, metadata))
         with self._lock:
-            if not self._sealed(image):
-                raise PermanentError("image-missing", f"there is no golden image {image}", todo="Import it again.")
-            stored = self._disks.get(disk) or _Disk(image, {})
+            content = self._golden(image).content
+            stored = self._disks.get(disk) or Disk(image, {}, content.copy())
             self._disks[disk] = replace(stored, metadata=dict(metadata))
 
     def describe(self, disk: str, metadata: Mapping[str, object]) -> None:
         self._before("describe", (disk, metadata))
         with self._lock:
-            if disk not in self._disks:
-                raise PermanentError("storage-missing", f"there is no disk {disk}")
-            self._disks[disk] = replace(self._disks[disk], metadata=dict(metadata))
+            self._disks[disk] = replace(self._disk(disk), metadata=dict(metadata))
 
     def discard(self, disk: str, metadata: Mapping[str, object]) -> None:
         self._before("discard", (disk, metadata))
@@ -158,7 +155,7 @@ class MemoryStorage(Storage):
                 self._trash.append(Stored("trash", disk, dict(metadata)))
 
     def backing(self, disk: str) -> Backing:
-        return Backing("rdwr", f"{_SCHEME}{disk}")
+        return Backing("rdwr", f"{SCHEME}{disk}")
 
     def owner(self, disk: str) -> str | None:
         self._before("owner", (disk,))
@@ -198,3 +195,14 @@ class MemoryStorage(Storage):
 
     def _sealed(self, image: str) -> bool:
         return image in self._images and self._images[image].metadata is not None
+
+    def _golden(self, image: str) -> Image:
+        if not self._sealed(image):
+            raise PermanentError("image-missing", f"there is no golden image {image}", todo="Import it again.")
+        return self._images[image]
+
+    def _begin(self, image: str, content: Content, parent: str | None) -> None:
+        """An unsealed image, in the place of an unfinished one."""
+        if self._sealed(image):
+            raise PermanentError("image-sealed", f"image {image} is golden already")
+        self._images[image] = Image(content, None, parent)
