@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bmid.amqp.broker import Broker
+from bmid.drivers.base import Seeds
 from bmid.drivers.loader import OnDemand, load
 from bmid.engine.identity import Ports
 from bmid.errors import Misconfigured
@@ -13,8 +15,9 @@ from bmid.model.chap import chap_secret
 from bmid.model.site import Site
 from bmid.settings import Settings
 from bmid.store.database import Database
+from bmid.store.heads import Presence
 
-__all__ = ["make_broker", "make_database", "make_ports", "make_site"]
+__all__ = ["make_broker", "make_database", "make_ports", "make_presence", "make_site"]
 
 
 def make_database(settings: Settings) -> Database:
@@ -38,7 +41,22 @@ def make_site(settings: Settings, upload_url: str) -> Site:
         upload_deadline=settings.images.upload_deadline,
         upload_url=upload_url,
         power_off_deadline=settings.power.off_deadline,
+        import_pools=_foreign(settings, settings.images.import_pools),
+        export_pools=_foreign(settings, settings.images.export_pools),
     )
+
+
+def _foreign(settings: Settings, pools: tuple[str, ...]) -> tuple[str, ...]:
+    if settings.storage.driver == "rbd" and settings.storage.rbd.pool in pools:
+        raise Misconfigured("bmid's own pool can't be one to import from or export to", todo="Take it off the list.")
+    return pools
+
+
+def make_presence(ports: Ports, url: str) -> Presence:
+    """What this head says of itself."""
+    portals = {shard: ports.target.portal(shard) for shard in ports.target.shards}
+    shards = {shard: f"{address}:{port}" for shard, (address, port) in portals.items()}
+    return Presence(shards, version("bmi"), url)
 
 
 def make_ports(settings: Settings) -> Ports:
@@ -64,9 +82,11 @@ def make_ports(settings: Settings) -> Ports:
         imaging=load("imaging", "qemu", limits),
         power=OnDemand("power", power.drivers, power_options),
         isolation=load("isolation", "none", {}),
+        seeds=cast(Seeds, None),
         secret=lambda disk, generation: chap_secret(site_key, disk, generation),
         staging=images.staging_folder,
         imports=images.import_folder,
+        exports=images.export_folder,
     )
 
 

@@ -153,6 +153,9 @@ class Images(Section):
     """Where images come from, and how large they may be."""
 
     import_folder: Path | None = Field(None, description="image.import may take files from here")
+    export_folder: Path | None = Field(None, description="image.export may write files to here")
+    import_pools: tuple[str, ...] = Field((), description="pools that image.import may take RBD images from")
+    export_pools: tuple[str, ...] = Field((), description="pools that image.export may make RBD images in")
     staging_folder: Path = Field(STATE / "staging", description="uploads and unpacked images; needs room for them")
     max_size: int = Field(1 << 40, gt=0, description="bytes that an image may have as the node sees it")
     max_upload: int = Field(256 << 30, gt=0, description="bytes that an upload, or what is unpacked of it, may have")

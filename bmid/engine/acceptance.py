@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import structlog
@@ -22,7 +23,7 @@ from bmid.handlers.base import Handler
 from bmid.handlers.registry import Registry
 from bmid.messages.base import Command
 from bmid.messages.envelope import Envelope, Unreadable, decode
-from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed
+from bmid.messages.operation import CommandRejected, OperationAccepted
 from bmid.model.ident import uuid7
 from bmid.model.operation import Operation, Phase
 from bmid.model.site import Site
@@ -108,10 +109,9 @@ class Acceptance:
 
     def submit(self, tx: Tx, command: Command) -> str:
         """An operation that the daemon itself wants done; the id of the operation."""
-        handler = self._registry.commands[command.type]
         identifier = uuid7(tx.now, os.urandom(10)).hex
         envelope = Envelope(id=identifier, source=self._identity.source, type=command.type)
-        self._write(tx, "bmid", envelope, handler, command, identifier)
+        self._write(tx, "bmid", envelope, command, identifier)
         return identifier
 
     def _sender(self, letter: Letter) -> str:
@@ -126,21 +126,31 @@ class Acceptance:
     def _accept(self, user: str, envelope: Envelope) -> None:
         handler = self._handler(envelope.type)
         command = _validated(handler, envelope.data)
+        handler.accept(command, self._site)
         with self._database.write() as tx:
             known = inbox.insert(tx, user, envelope.source, envelope.id, _digest(envelope))
             if known is not None:
                 self._again(tx, known, envelope)
             else:
                 identifier = uuid7(tx.now, os.urandom(10)).hex
-                self._write(tx, user, envelope, handler, command, identifier)
+                self._write_all(tx, user, envelope, command, identifier)
                 inbox.answered(tx, user, envelope.source, envelope.id, operation=identifier, event=None)
                 log.info("operation.accepted", operation=identifier, command=envelope.type, user=user)
         self._notify()
 
+    def _write_all(self, tx: Tx, user: str, envelope: Envelope, command: Command, identifier: str) -> None:
+        """One operation; for a group one for each member as well, whose events are caused by the group's operation."""
+        self._write(tx, user, envelope, command, identifier)
+        correlation = envelope.correlationid or envelope.id
+        caused = replace(envelope, id=identifier, correlationid=correlation)
+        for member in command.members():
+            self._write(tx, user, caused, member, uuid7(tx.now, os.urandom(10)).hex, parent=identifier)
+
     def _write(
-        self, tx: Tx, user: str, envelope: Envelope, handler: Handler[Any], command: Command, identifier: str
+        self, tx: Tx, user: str, envelope: Envelope, command: Command, identifier: str, parent: str | None = None
     ) -> None:
-        token = handler.upload(command)
+        handler = self._registry.handler(command)
+        token = None if command.dry_run else handler.upload(command)
         new = Operation(
             id=identifier,
             seq=0,
@@ -156,6 +166,8 @@ class Acceptance:
             project=getattr(command, "project", None),
             traceparent=envelope.traceparent,
             home=self._identity.head if token else None,
+            parent=parent,
+            expires_at=command.expires_at,
         )
         operations.accept(tx, new, handler.keys(command))
         address = f"{self._site.upload_url}/v1/uploads/{identifier}" if token else None
@@ -177,9 +189,7 @@ class Acceptance:
             outbox.again(tx, events=[known.event] if known.event else [])
             return
         one = operations.find(tx, known.operation)
-        finals = [OperationAccepted.type, OperationFailed.type]
-        if one is not None:
-            finals.append(self._registry.commands[one.type].outcome.type)
+        finals = [OperationAccepted.type, *(self._registry.ends(one.type) if one else ())]
         outbox.again(tx, operation=known.operation, types=finals)
 
     def _reject(self, user: str | None, envelope: Envelope, rejection: Rejected) -> None:

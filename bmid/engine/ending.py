@@ -10,7 +10,7 @@ import structlog
 from bmid.engine.turn import Turn
 from bmid.errors import BmiError, Problem, Refused, TransientError
 from bmid.messages.base import Event
-from bmid.messages.operation import OperationFailed
+from bmid.messages.operation import OperationFailed, OperationPlanned, PlannedStep
 from bmid.model.operation import Phase
 from bmid.model.retry import backoff
 from bmid.steps.base import Plan, Wait
@@ -34,8 +34,18 @@ class Ending:
         """The command did what it says."""
         outbox.emit(tx, event, turn.cause)
         operations.end(tx, turn.operation, Phase.SUCCEEDED, None)
-        turn.release_in(tx, ended=True)
+        self._over(tx, turn)
         log.info("operation.finished", outcome=event.type, attempts=turn.record.attempts)
+
+    def planned(self, tx: Tx, turn: Turn, plan: Plan) -> None:
+        """A dry run: what would be done is told, and nothing of it is kept."""
+        one = turn.record
+        steps = tuple(PlannedStep.model_validate(step) for step in plan.described())
+        changed = bool(steps or plan.reserve or plan.memo.get("changed"))
+        event = OperationPlanned(
+            operation=one.id, command=one.type, project=one.project, changed=changed, home=plan.home, steps=steps
+        )
+        self.succeed(tx, turn, event)
 
     def fail(self, tx: Tx, turn: Turn, problem: Problem, *, refused: bool) -> None:
         """The command did not do what it says, and nothing of it is left."""
@@ -45,7 +55,7 @@ class Ending:
         )
         outbox.emit(tx, event, turn.cause)
         operations.end(tx, one.id, Phase.FAILED, {**problem.model_dump(mode="json"), "refused": refused})
-        turn.release_in(tx, ended=True)
+        self._over(tx, turn)
         log.info("operation.failed", problem=problem.slug, detail=problem.detail, refused=refused)
 
     def wait(self, tx: Tx, turn: Turn, wait: Wait) -> None:
@@ -102,6 +112,11 @@ class Ending:
         problem = Problem.model_validate(stored)
         undone = tuple(step.kind for stage in reversed(plan.stages) for step in stage if step.reverts)
         self.fail(tx, turn, problem.model_copy(update={"undone": undone}), refused=refused)
+
+    def _over(self, tx: Tx, turn: Turn) -> None:
+        turn.release_in(tx, ended=True)
+        if turn.record.parent:
+            operations.wake_group(tx, turn.record.parent)
 
     def _later(self, tx: Tx, turn: Turn, **values: object) -> None:
         operations.change(tx, turn.operation, claimed_until=None, **values)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bmid.drivers.base import Boot, Imaging, Isolation, Power, Storage, Target
+from bmid.drivers.base import Boot, Imaging, Isolation, Power, Seeds, Storage, Target
 from bmid.drivers.loader import GuardedMapping, guarded
 from bmid.engine.turn import Turn
 from bmid.steps.base import World
@@ -42,9 +42,11 @@ class Ports:
     imaging: Imaging
     power: Mapping[str, Power]
     isolation: Isolation
+    seeds: Seeds
     secret: Callable[[str, int], str]
     staging: Path
     imports: Path | None
+    exports: Path | None
 
     def world(self, turn: Turn) -> World:
         """The same for the steps of one turn, each call guarded by its claims."""
@@ -56,8 +58,10 @@ class Ports:
             imaging=guarded(self.imaging, verify),
             power=GuardedMapping(self.power, verify),
             isolation=guarded(self.isolation, verify),
+            seeds=guarded(self.seeds, verify),
             secret=self.secret,
             staging=self.staging,
             imports=self.imports,
+            exports=self.exports,
             notes=turn,
         )

@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bmid.errors import ClaimLost
+from bmid.errors import ClaimLost, Refused
 from bmid.messages.operation import OperationProgressed
 from bmid.model.claim import Held
+from bmid.model.entity import Disk
 from bmid.model.operation import Operation
 from bmid.store import claims, operations, outbox, uploads
 from bmid.store.database import Database, Tx
@@ -45,6 +46,13 @@ class Turn:
         one = self.record
         return Cause(self._source, one.id, one.correlation, one.message, one.traceparent)
 
+    def require_in_time(self, now: datetime) -> None:
+        """Refused, where the sender doesn't want it any more."""
+        expiry = self.record.expires_at
+        if expiry is not None and expiry <= now:
+            detail = f"its turn had not come at {expiry.isoformat()}"
+            raise Refused("expired", detail, todo="Send it again under a new id, with more time.")
+
     def verify(self) -> None:
         """ClaimLost, unless all claims are still ours. Called before each driver call."""
         with self._database.read() as tx:
@@ -77,9 +85,8 @@ class Turn:
 
     def owner(self, disk: str) -> str | None:
         """The client that was noted to have the disk open."""
-        with self._database.read() as tx:
-            row = StoreView(tx, 0).disk(disk)
-            return row.owner if row else None
+        row = self.disk(disk)
+        return row.owner if row else None
 
     def record_owner(self, disk: str, owner: str | None) -> None:
         """Note the client, before any initiator may enter."""
@@ -87,6 +94,16 @@ class Turn:
             self.verify_in(tx)
             if not operations.note_owner(tx, disk, owner):
                 raise ClaimLost(f"the row of disk {disk} is gone")
+
+    def disk(self, disk: str) -> Disk | None:
+        """The row of a disk as it is now."""
+        with self._database.read() as tx:
+            return StoreView(tx, 0).disk(disk)
+
+    def members(self) -> tuple[int, int]:
+        """Of a group's operations, how many have ended, and how many there are."""
+        with self._database.read() as tx:
+            return operations.members(tx, self.operation)
 
     def upload(self) -> Path | None:
         """The staging file, if its bytes are all there."""

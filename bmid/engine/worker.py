@@ -147,10 +147,15 @@ class Worker:
     def _plan(self, tx: Tx, turn: Turn) -> None:
         handler, command = self._handler(turn.record)
         try:
+            turn.require_in_time(tx.now)
             plan = handler.plan(command, self._context(tx, turn.record))
         except Refused as refusal:
             self._ending.fail(tx, turn, refusal.problem, refused=True)
             turn.record = replace(turn.record, phase=Phase.FAILED)
+            return
+        if command.dry_run and not command.members():
+            self._ending.planned(tx, turn, plan)
+            turn.record = replace(turn.record, phase=Phase.SUCCEEDED)
             return
         apply(tx, plan.reserve)
         stored = plan.dump()
@@ -235,8 +240,8 @@ class Worker:
                 self._ending.wait(tx, turn, wait)
 
     def _handler(self, operation: Operation) -> tuple[Handler[Any], Command]:
-        handler = self._registry.commands[operation.type]
-        return handler, handler.command.model_validate(operation.command)
+        command = self._registry.commands[operation.type].command.model_validate(operation.command)
+        return self._registry.handler(command), command
 
     def _context(self, tx: Tx, operation: Operation) -> Context:
         view = StoreView(tx, self._identity.dead_after)

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from bmid.messages.base import Command, Event, Query
 from bmid.model.change import Change
 from bmid.model.claim import Key
-from bmid.model.entity import Boot, Disk, Image, Network, Node, Project
+from bmid.model.entity import Boot, Disk, Image, ImageDefault, Network, Node, Project
 from bmid.model.operation import Operation
 from bmid.model.placement import Home
 from bmid.model.site import Site
@@ -45,8 +45,16 @@ class View(Protocol):
         """Addresses in use on a network, each with the name of the disk or node that has it."""
         ...
 
+    def parked_at(self, network: str, address: str) -> Disk | None:
+        """The parked disk that keeps an address."""
+        ...
+
     def homes(self) -> Sequence[Home]:
         """Shards of living heads."""
+        ...
+
+    def portal(self, head: str, shard: str) -> str | None:
+        """IP:PORT of a head's shard, also while the head is dead."""
         ...
 
     def number(self) -> int:
@@ -55,6 +63,18 @@ class View(Protocol):
 
     def operation(self, operation: str) -> Operation | None: ...
     def operation_of_message(self, message: str, source: str | None) -> Operation | None: ...
+    def members(self, group: str) -> Sequence[Operation]:
+        """The operations of a group, in the order accepted."""
+        ...
+
+    def default_image(self, project: str, labels: Mapping[str, str]) -> Image | None:
+        """The image that a project means by a set of labels."""
+        ...
+
+    def defaults_of(self, image: str) -> Sequence[ImageDefault]:
+        """The sets of labels that an image is the default for."""
+        ...
+
     def operations(self, project: str | None = None, limit: int = 100) -> Sequence[Operation]: ...
 
 
@@ -83,6 +103,10 @@ def _no_upload(command: Command) -> str | None:
     return None
 
 
+def _no_objection(command: Command, site: Site) -> None:
+    return None
+
+
 def _no_undo(command: Command, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
     return ()
 
@@ -93,7 +117,8 @@ class Handler(Generic[C]):
     `undo` says which rows go when the plan was reverted.
 
     `internal` commands are made by the daemon itself and never accepted from the bus. `upload` says where bytes
-    are awaited: the SHA-256 of the token that the sender will present, or None.
+    are awaited: the SHA-256 of the token that the sender will present, or None. `accept` raises Rejected for what the
+    settings of the site rule out for ever.
     """
 
     command: type[C]
@@ -104,6 +129,7 @@ class Handler(Generic[C]):
     undo: Callable[[C, Context, Plan, Mapping[str, Any]], tuple[Change, ...]] = _no_undo
     internal: bool = False
     upload: Callable[[C], str | None] = _no_upload
+    accept: Callable[[C, Site], None] = _no_objection
 
 
 @dataclass(frozen=True)

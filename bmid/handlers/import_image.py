@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from bmid.errors import Refused
+from bmid.handlers import demand
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
 from bmid.model.change import Change, Drop, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Image
-from bmid.model.name import ImageName, ProjectName
+from bmid.model.name import ImageName, ProjectName, Text
 from bmid.steps.base import Plan, Step
 from bmid.steps.image import CopyImage, InspectFile, ReceiveUpload, SealImage, TidyStaging
 
@@ -22,7 +22,6 @@ __all__ = ["HANDLER", "ImageImported", "ImageSource", "ImportImage"]
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_+-])*$", max_length=200)]
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
 
 
 class ImageSource(BaseModel):
@@ -82,12 +81,7 @@ def keys(command: ImportImage) -> tuple[Key, ...]:
 
 def plan(command: ImportImage, context: Context) -> Plan:
     """Receive, look, copy, seal, tidy up."""
-    if context.view.project(command.project) is None:
-        detail = f"there is no project {command.project}"
-        raise Refused("project-unknown", detail, todo=f"Create it: bmi-publish project create {command.project}")
-    if context.view.image(command.project, command.image) is not None:
-        detail = f"project {command.project} has an image {command.image} already"
-        raise Refused("image-exists", detail, todo="Remove it first, or choose another name.")
+    demand.require_free_image(context.view, command.project, command.image)
     metadata = {"kind": "image", "project": command.project, "image": command.image, "id": context.operation}
     receive: tuple[tuple[Step, ...], ...] = ()
     if command.source.upload:

@@ -14,7 +14,7 @@ from bmid.messages.base import Command, Event
 from bmid.model.change import Put
 from bmid.model.claim import Key
 from bmid.model.entity import Firmware, Network, Node, PowerAddress
-from bmid.model.name import Label, Mac, NodeName
+from bmid.model.name import Label, Labels, Mac, NodeName, Text
 from bmid.steps.base import Plan
 
 __all__ = ["HANDLER", "NodePower", "NodeRegistered", "RegisterNode"]
@@ -28,10 +28,6 @@ def _once(macs: tuple[str, ...]) -> tuple[str, ...]:
     if twice := sorted({mac for mac in macs if macs.count(mac) > 1}):
         raise ValueError(f"{', '.join(twice)} is listed more than once")
     return macs
-
-
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
-LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$")]
 
 
 class NodePower(BaseModel):
@@ -57,7 +53,7 @@ class RegisterNode(Command):
     address: Annotated[str, AfterValidator(_address)] | None = Field(
         None, description="the address that it shall have on the boot network"
     )
-    labels: dict[LabelKey, Text] = Field(default_factory=dict, max_length=64)
+    labels: Labels = Field(default_factory=dict)
     power: NodePower | None = None
     hil_name: Text | None = None
 

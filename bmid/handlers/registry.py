@@ -10,8 +10,15 @@ from typing import Any
 
 from bmid import handlers
 from bmid.handlers.base import Handler, QueryHandler
-from bmid.messages.base import Event
-from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed, OperationProgressed
+from bmid.handlers.group import GROUP, GroupFinished
+from bmid.messages.base import Command, Event
+from bmid.messages.operation import (
+    CommandRejected,
+    OperationAccepted,
+    OperationFailed,
+    OperationPlanned,
+    OperationProgressed,
+)
 
 __all__ = ["Registry", "discover"]
 
@@ -24,12 +31,20 @@ class Registry:
     queries: Mapping[str, QueryHandler[Any]]
     events: Mapping[str, type[Event]]
 
+    def handler(self, command: Command) -> Handler[Any]:
+        """Who carries a command out; one to a group waits for its members."""
+        return GROUP if command.members() else self.commands[command.type]
+
+    def ends(self, kind: str) -> tuple[str, ...]:
+        """The types of the events that a command of this type may end with, other than its rejection."""
+        return (self.commands[kind].outcome.type, GroupFinished.type, OperationPlanned.type, OperationFailed.type)
+
 
 def discover() -> Registry:
     """Import every module of handlers and gather what they declare."""
     commands: dict[str, Handler[Any]] = {}
     queries: dict[str, QueryHandler[Any]] = {}
-    common = (OperationAccepted, OperationProgressed, OperationFailed, CommandRejected)
+    common = (OperationAccepted, OperationProgressed, OperationPlanned, OperationFailed, CommandRejected)
     events: dict[str, type[Event]] = {event.type: event for event in common}
     for found in sorted(pkgutil.iter_modules(handlers.__path__), key=lambda module: module.name):
         module = import_module(f"{handlers.__name__}.{found.name}")

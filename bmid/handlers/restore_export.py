@@ -15,8 +15,9 @@ from bmid.model.change import Put
 from bmid.model.claim import Key
 from bmid.model.entity import DiskState
 from bmid.model.name import NodeName
-from bmid.steps.base import Plan
+from bmid.steps.base import Plan, Stages
 from bmid.steps.boot import PointBoot
+from bmid.steps.seed import WriteSeed
 from bmid.steps.target import ExportDisk
 
 __all__ = ["HANDLER", "ExportRestored", "RestoreExport"]
@@ -58,9 +59,10 @@ def plan(command: RestoreExport, context: Context) -> Plan:
     node, disk = context.view.node(command.node), context.view.disk(command.disk)
     if node is None or disk is None or node.disk != disk.id or disk.state is not DiskState.MAPPED:
         return Plan(memo={"changed": False})
+    seed: Stages = ((WriteSeed(disk=disk.id),),) if disk.seed else ()
     export = ExportDisk.of(disk, context.site, again=True)
     point = PointBoot.of(node, disk, context.site)
-    return Plan(stages=((export,), (point,)), home=disk.head, memo={"changed": True})
+    return Plan(stages=(*seed, (export,), (point,)), home=disk.head, memo={"changed": True})
 
 
 def finish(command: RestoreExport, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:

@@ -1,4 +1,4 @@
-"""node.unmap: a node is taken off its disk, and nothing of the map is left.
+"""node.unmap: a node is taken off its disk, which is discarded or parked, and nothing else of the map is left.
 
 Power first, verified, or the fence; then the boot pointer, the target, the disk. Repeated: nothing changes.
 """
@@ -7,42 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bmid.errors import Refused
+from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Handler, Outcome
-from bmid.messages.base import Command, Event
+from bmid.handlers.mapping import parked
+from bmid.messages.base import Event, NodeCommand
 from bmid.model import placement
 from bmid.model.change import Change, Drop, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Disk, DiskState, Node
-from bmid.model.name import NodeName, ProjectName
-from bmid.steps.base import Plan, Stages, Step
-from bmid.steps.boot import REMOVING, ClearBoot
-from bmid.steps.disk import DiscardDisk
-from bmid.steps.power import PowerOff
-from bmid.steps.target import RemoveExport, RequireQuiet
+from bmid.model.name import ProjectName
+from bmid.steps.base import Plan, Step
+from bmid.steps.boot import REMOVING
+from bmid.steps.disk import DescribeDisk, DiscardDisk
 
 __all__ = ["HANDLER", "NodeUnmapped", "UnmapNode"]
 
 
-class UnmapNode(Command):
-    """Take a node off its disk and discard the disk."""
+class UnmapNode(NodeCommand):
+    """Take a node off its disk, and discard or park the disk."""
 
     type: ClassVar[str] = "bmi.node.unmap.v1"
     project: ProjectName
-    node: NodeName
+    disk: Literal["discard", "park"] = Field(
+        "discard", description="park: keep the disk with its address and host name, to map it again on any node"
+    )
     force: bool = Field(False, description="cut a running node off from its disk if its power can't be switched off")
-
-    def subject(self) -> str:
-        """The node."""
-        return f"node/{self.node}"
 
 
 class NodeUnmapped(Event):
-    """Nothing of the map is left. `power` is off where it was verified, unknown where the node was only fenced."""
+    """Nothing of the map is left but the disk, where it was `parked`. `power` is off where it was verified, unknown
+    where the node was only fenced."""
 
     type: ClassVar[str] = "bmi.node.unmapped.v1"
     operation: str
@@ -51,6 +50,8 @@ class NodeUnmapped(Event):
     disk: str | None = None
     power: str
     changed: bool
+    parked: bool = False
+    address: str | None = None
 
     def subject(self) -> str:
         """The node."""
@@ -64,9 +65,7 @@ def keys(command: UnmapNode) -> tuple[Key, ...]:
 
 def plan(command: UnmapNode, context: Context) -> Plan:
     """The way out, in the order that never lets a node boot a half-removed disk."""
-    node = context.view.node(command.node)
-    if node is None:
-        raise Refused("node-unknown", f"there is no node {command.node}", todo="bmi-publish node list shows them.")
+    node = demand.require_node(context.view, command.node)
     disk = context.view.disk(node.disk) if node.disk else None
     if disk is None:
         return Plan(memo={"changed": False, "disk": None, "power": "untouched"})
@@ -75,31 +74,26 @@ def plan(command: UnmapNode, context: Context) -> Plan:
         raise Refused("node-of-another-project", detail, todo="Name the project that mapped it.")
     memo = {"changed": True, "disk": disk.id, "power": "off" if node.power else "unknown"}
     removing = replace(disk, state=DiskState.REMOVING)
-    return Plan((Put(removing),), _stages(command, context, disk, node), home=disk.head, memo=memo)
+    stages = (
+        *way.quiet(context, disk, node, force=command.force),
+        *way.removed(disk),
+        _last(command, context, disk, node),
+    )
+    return Plan((Put(removing),), stages, home=disk.head, memo=memo)
 
 
-def _stages(command: UnmapNode, context: Context, disk: Disk, node: Node) -> Stages:
-    shard, address = disk.shard or "", disk.address or ""
-    quiet: tuple[Step, ...] = ()
-    if node.power:
-        off = PowerOff(**vars(node.power), deadline=context.site.power_off_deadline, force=command.force)
-        quiet = (off,)
-    elif not command.force:
-        look = RequireQuiet(node=node.name, disk=disk.name, shard=shard, number=disk.number, address=address)
-        quiet = (look,)
+def _last(command: UnmapNode, context: Context, disk: Disk, node: Node) -> tuple[Step, ...]:
     image = context.view.image_by_id(disk.image)
     assert image is not None  # noqa: S101 - a disk's row refers to its image's row
-    metadata = placement.metadata(disk, image, node, context.site.target(disk.id), "discarded")
-    return (
-        *((quiet,) if quiet else ()),
-        (ClearBoot(disk=disk.id, address=address),),
-        (RemoveExport(disk=disk.id, shard=shard, number=disk.number),),
-        (DiscardDisk(disk=disk.id, metadata=metadata),),
-    )
+    iqn = context.site.target(disk.id)
+    if command.disk == "park":
+        kept = placement.metadata(parked(disk), image, None, iqn, "parked")
+        return (DescribeDisk(disk=disk.id, metadata=kept),)
+    return (DiscardDisk(disk=disk.id, metadata=placement.metadata(disk, image, node, iqn, "discarded")),)
 
 
 def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
-    """The node is free; the disk's row goes after the disk."""
+    """The node is free; the row of a discarded disk goes after the disk."""
     disk = context.view.disk(plan.memo["disk"]) if plan.memo["disk"] else None
     node = context.view.node(command.node)
     power = "unknown" if marks.get("power-unverified") else plan.memo["power"]
@@ -110,10 +104,12 @@ def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str,
         disk=disk.name if disk else None,
         power=power,
         changed=plan.memo["changed"],
+        parked=bool(disk) and command.disk == "park",
+        address=disk.address if disk and command.disk == "park" else None,
     )
     if disk is None or node is None:
         return Outcome(event)
-    return Outcome(event, (Put(replace(node, disk=None)), Drop(disk)))
+    return Outcome(event, (Put(replace(node, disk=None)), Put(parked(disk)) if command.disk == "park" else Drop(disk)))
 
 
 def undo(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:

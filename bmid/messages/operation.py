@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from bmid.errors import Problem
 from bmid.messages.base import Event
 
-__all__ = ["CommandRejected", "OperationAccepted", "OperationEvent", "OperationFailed", "OperationProgressed"]
+__all__ = [
+    "CommandRejected",
+    "OperationAccepted",
+    "OperationEvent",
+    "OperationFailed",
+    "OperationPlanned",
+    "OperationProgressed",
+    "PlannedStep",
+]
 
 
 class OperationEvent(Event):
@@ -29,8 +39,28 @@ class OperationAccepted(OperationEvent):
     upload: str | None = None
 
 
+class PlannedStep(BaseModel):
+    """A step as it would be done. Steps of one stage may run side by side."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    stage: int
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class OperationPlanned(OperationEvent):
+    """The end of a dry run: what would be done now, and nothing was. `changed` False: all is as asked already.
+    `home` is the head that would do it; None: any."""
+
+    type: ClassVar[str] = "bmi.operation.planned.v1"
+    changed: bool
+    home: str | None = None
+    steps: tuple[PlannedStep, ...] = ()
+
+
 class OperationProgressed(OperationEvent):
-    """Long work goes on: bytes done and in all, at most once a second."""
+    """Long work goes on: bytes done and in all, or nodes of a group, at most once a second."""
 
     type: ClassVar[str] = "bmi.operation.progressed.v1"
     step: str

@@ -6,6 +6,9 @@ again.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -23,6 +26,7 @@ __all__ = [
     "PowerAddress",
     "Project",
     "Seed",
+    "default_id",
 ]
 
 
@@ -69,6 +73,12 @@ class ImageDefault:
     project: str
     labels: dict[str, str]
     image: str
+
+
+def default_id(project: str, labels: Mapping[str, str]) -> str:
+    """The id of a default: a digest of the project and the set of labels."""
+    text = json.dumps([project, sorted(labels.items())])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,21 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-__all__ = ["DiskName", "ImageName", "ImageRef", "Label", "Mac", "NodeName", "ProjectName", "split_image"]
+__all__ = [
+    "DiskName",
+    "ImageName",
+    "ImageRef",
+    "Label",
+    "LabelKey",
+    "Labels",
+    "Mac",
+    "NodeName",
+    "ProjectName",
+    "Text",
+    "split_image",
+]
 
 LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 DOTTED = r"[a-z0-9](?:(?:\.?[a-z0-9_-])*\.?[a-z0-9])?"
@@ -25,6 +37,9 @@ DiskName = ImageName
 ImageRef = Annotated[
     str, StringConstraints(pattern=rf"^(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?/)?{DOTTED}$", max_length=127)
 ]
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$")]
+Labels = Annotated[dict[LabelKey, Text], Field(max_length=64)]
 
 
 def _mac(value: str) -> str:

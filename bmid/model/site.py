@@ -18,6 +18,8 @@ class Site:
     upload_deadline: float = 3600.0
     upload_url: str = ""
     power_off_deadline: float = 120.0
+    import_pools: tuple[str, ...] = ()
+    export_pools: tuple[str, ...] = ()
 
     def target(self, disk: str) -> str:
         """The iSCSI name of a disk's target."""

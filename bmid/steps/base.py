@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from bmid.drivers.base import Boot, Imaging, Isolation, Power, Storage, Target
+from bmid.drivers.base import Boot, Imaging, Isolation, Power, Seeds, Storage, Target
 from bmid.model.change import Change
+from bmid.model.entity import Disk
 
 __all__ = ["Notes", "Plan", "Stages", "Step", "Wait", "World"]
 
@@ -60,8 +61,16 @@ class Notes(Protocol):
         """The complete staging file of this operation's upload, if it is there."""
         ...
 
+    def disk(self, disk: str) -> Disk | None:
+        """The row of a disk as it is now."""
+        ...
+
+    def members(self) -> tuple[int, int]:
+        """Of a group's operations, how many have ended, and how many there are."""
+        ...
+
     def progress(self, step: str, done: int, total: int) -> None:
-        """Tell subscribers how far it is, in bytes; at most one event a second goes out."""
+        """Tell subscribers how far it is, in bytes or members; at most one event a second goes out."""
         ...
 
 
@@ -75,9 +84,11 @@ class World:
     imaging: Imaging
     power: Mapping[str, Power]
     isolation: Isolation
+    seeds: Seeds
     secret: Callable[[str, int], str]
     staging: Path
     imports: Path | None
+    exports: Path | None
     notes: Notes
 
 
@@ -120,6 +131,14 @@ class Plan:
     stages: Stages = ()
     home: str | None = None
     memo: dict[str, Any] = field(default_factory=dict)
+
+    def described(self) -> list[dict[str, Any]]:
+        """The steps for people: kind, stage (1, 2, ...) and what it is about."""
+        return [
+            {"step": step.kind, "stage": number, "details": step.model_dump(mode="json", exclude_none=True)}
+            for number, stage in enumerate(self.stages, start=1)
+            for step in stage
+        ]
 
     def dump(self) -> dict[str, Any]:
         """The part that is stored with the operation."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from bmid.steps.base import Step, Wait, World
 
-__all__ = ["CloneDisk", "DiscardDisk"]
+__all__ = ["CloneDisk", "DescribeDisk", "DiscardDisk"]
 
 
 class CloneDisk(Step):
@@ -26,6 +26,29 @@ class CloneDisk(Step):
         """Discard, whoever may have it open."""
         world.storage.fence(self.disk, [owner] if (owner := world.notes.owner(self.disk)) else [])
         world.storage.discard(self.disk, {**self.metadata, "state": "discarded"})
+        return None
+
+
+class DescribeDisk(Step):
+    """The disk says in the storage where it is from now on. `before` is what it says again on the way back, if there
+    is a way back."""
+
+    kind: ClassVar[str] = "describe-disk"
+    disk: str
+    metadata: dict[str, Any]
+    before: dict[str, Any] | None = None
+
+    def apply(self, world: World) -> Wait | None:
+        """Replace its metadata."""
+        world.storage.describe(self.disk, self.metadata)
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """As it was; whoever was let in meanwhile is cut off."""
+        if self.before is None:
+            return None
+        world.storage.fence(self.disk, [owner] if (owner := world.notes.owner(self.disk)) else [])
+        world.storage.describe(self.disk, self.before)
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from bmid.drivers.base import Export, ExportStatus
 from bmid.errors import Refused, TransientError
@@ -31,6 +31,7 @@ class ExportDisk(Step):
     address: str
     generation: int
     again: bool = False
+    seed: bool = False
 
     @classmethod
     def of(cls, disk: Disk, site: Site, *, again: bool = False) -> ExportDisk:
@@ -43,6 +44,7 @@ class ExportDisk(Step):
             address=disk.address or "",
             generation=disk.generation,
             again=again,
+            seed=disk.seed is not None,
         )
 
     def apply(self, world: World) -> Wait | None:
@@ -50,7 +52,7 @@ class ExportDisk(Step):
         export = self._export(world)
         recorded = world.notes.owner(self.disk)
         if recorded is not None or self.again or not world.storage.capabilities.owners:
-            if self._stands(world, world.target.status(self.shard, self.number), recorded):
+            if self._stands(world, export, world.target.status(self.shard, self.number), recorded):
                 return None
             world.storage.fence(self.disk, [recorded] if recorded else [])
         world.target.create(self.shard, export)
@@ -79,10 +81,13 @@ class ExportDisk(Step):
             address=self.address,
             user=self.disk,
             secret=world.secret(self.disk, self.generation),
+            seed=world.seeds.backing(self.disk) if self.seed else None,
         )
 
-    def _stands(self, world: World, status: ExportStatus | None, recorded: str | None) -> bool:
+    def _stands(self, world: World, export: Export, status: ExportStatus | None, recorded: str | None) -> bool:
         if status is None or not status.open or status.iqn != self.iqn or status.addresses != (self.address,):
+            return False
+        if status.seed != (export.seed.path if export.seed else None):
             return False
         return status.user == self.disk and world.storage.owner(self.disk) == recorded
 
@@ -117,7 +122,8 @@ class RemoveExport(Step):
 
 
 class RequireQuiet(Step):
-    """Nobody uses the disk: refuses while a session is alive, because the node's power can't be switched off.
+    """Nobody uses the disk: refuses while a session is alive, in the words of what it is needed for. Where a snapshot
+    will do that is consistent as after a crash, it is not needed if the storage can make one.
 
     A session is alive if it is listed and its counters move, or if its address answers ARP: a node that lost its
     power sends no FIN and stays listed for up to an hour.
@@ -129,9 +135,24 @@ class RequireQuiet(Step):
     shard: str
     number: int
     address: str
+    purpose: Literal["unmap", "snapshot", "crash-consistent"] = "unmap"
+
+    @classmethod
+    def of(cls, disk: Disk, purpose: Literal["unmap", "snapshot", "crash-consistent"] = "unmap") -> RequireQuiet:
+        """For a disk on a node."""
+        return cls(
+            node=disk.node or "",
+            disk=disk.name,
+            shard=disk.shard or "",
+            number=disk.number,
+            address=disk.address or "",
+            purpose=purpose,
+        )
 
     def apply(self, world: World) -> Wait | None:
         """Look twice, some seconds apart."""
+        if self.purpose == "crash-consistent" and world.storage.capabilities.live_snapshot:
+            return None
         status = world.target.status(self.shard, self.number)
         sessions = status.sessions if status else ()
         if not sessions or world.notes.mark("quiet"):
@@ -144,12 +165,21 @@ class RequireQuiet(Step):
             world.notes.write("counters", counters)
             return Wait(now + WATCH, "watches whether the session at the target is alive")
         if counters != before or answers:
-            raise Refused(
-                "session-live",
-                f"node {self.node} is running from disk {self.disk}, and has no power driver to switch it off",
-                todo="Shut the node down and send the command again, or send it with force: true to cut it off.",
-            )
+            raise self._refusal()
         if answers is None:
             return Wait(now + timedelta(seconds=1), "asks whether the node's address still answers")
         world.notes.write("quiet", True)
         return None
+
+    def _refusal(self) -> Refused:
+        running = f"node {self.node} is running from disk {self.disk}"
+        if self.purpose == "unmap":
+            detail = f"{running}, and has no power driver to switch it off"
+            todo = "Shut the node down and send the command again, or send it with force: true to cut it off."
+        elif self.purpose == "snapshot":
+            detail = running
+            todo = "Shut it down first, or ask with crash_consistent: true for a snapshot as after a power cut."
+        else:
+            detail = f"{running}, and this storage can't make a consistent snapshot of a disk in use"
+            return Refused("live-snapshot-unsupported", detail, todo="Shut it down first.")
+        return Refused("session-live", detail, todo=todo)

@@ -29,12 +29,14 @@ __all__ = [
     "end",
     "find",
     "forget",
+    "members",
     "note_owner",
     "pending",
     "start",
     "take",
     "unfinished",
     "wake",
+    "wake_group",
 ]
 
 
@@ -65,6 +67,12 @@ def accept(tx: Tx, new: Operation, keys: Sequence[Key]) -> Operation:
     return replace(new, seq=seq)
 
 
+MEMBERS = text(
+    "SELECT count(*) AS total, sum(CASE WHEN ended_at IS NULL THEN 0 ELSE 1 END) AS ended"
+    " FROM operation WHERE parent = :parent"
+)
+
+
 def _behind() -> Any:
     """True for an operation that another one stands before, or runs already, with a key that both want."""
     mine, other = operation_key.alias("mine"), operation_key.alias("other")
@@ -75,6 +83,11 @@ def _behind() -> Any:
     return or_(behind_exclusive, exclusive_behind)
 
 
+def _expired() -> Any:
+    """True for an operation that may not begin any more; then it needs no turn."""
+    return (operation.c.phase == Phase.PENDING) & (operation.c.expires_at <= MOMENT)
+
+
 MOMENT = bindparam("moment", type_=Instant)
 NEXT = (
     select(operation)
@@ -83,7 +96,7 @@ NEXT = (
         operation.c.due_at <= MOMENT,
         or_(operation.c.home.is_(None), operation.c.home == bindparam("head")),
         or_(operation.c.claimed_until.is_(None), operation.c.claimed_until < MOMENT),
-        ~_behind(),
+        or_(~_behind(), _expired()),
     )
     .order_by(operation.c.seq)
     .limit(1)
@@ -100,7 +113,9 @@ def take(tx: Tx, head: str, holder: str, lease: float) -> tuple[Operation, tuple
     row = tx.execute(NEXT, {"moment": tx.now, "head": head}).first()
     if row is None:
         return None
-    keys = [f"operation:{row.id}", *(one.key for one in tx.execute(WANTED, {"operation": row.id}))]
+    keys = [f"operation:{row.id}"]
+    if not (row.phase == Phase.PENDING and row.expires_at and row.expires_at <= tx.now):
+        keys += [one.key for one in tx.execute(WANTED, {"operation": row.id})]
     held = claims.take(tx, keys, holder, lease, row.id)
     if held is None:
         raise Busy(row.id)
@@ -128,6 +143,19 @@ def end(tx: Tx, identifier: str, phase: Phase, problem: dict[str, Any] | None) -
 def wake(tx: Tx, identifier: str) -> None:
     """Look at it again now, instead of when it meant to."""
     change(tx, identifier, due_at=tx.now)
+
+
+def members(tx: Tx, parent: str) -> tuple[int, int]:
+    """Of a group's operations, how many have ended, and how many there are."""
+    row = tx.execute(MEMBERS, {"parent": parent}).one()
+    return int(row.ended or 0), int(row.total)
+
+
+def wake_group(tx: Tx, parent: str) -> None:
+    """One of the group has ended: if it was the last one, somebody looks at the group now."""
+    ended, total = members(tx, parent)
+    if ended == total:
+        wake(tx, parent)
 
 
 def find(tx: Tx, identifier: str) -> Operation | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Select, Table, bindparam, select
 
-from bmid.model.entity import Boot, Disk, Image, Network, Node, Project
+from bmid.model.entity import Boot, Disk, DiskState, Image, ImageDefault, Network, Node, Project, default_id
 from bmid.model.operation import Operation
 from bmid.store import heads, inbox, operations, schema
 from bmid.store.database import Tx
@@ -67,6 +67,15 @@ class StoreView:
         """Images that were made from it and still hang on it."""
         return self._all(Image, "name", parent=image)
 
+    def default_image(self, project: str, labels: Mapping[str, str]) -> Image | None:
+        """The image that a project means by a set of labels."""
+        found = self._one(ImageDefault, id=default_id(project, labels))
+        return self.image_by_id(found.image) if found else None
+
+    def defaults_of(self, image: str) -> Sequence[ImageDefault]:
+        """The sets of labels that an image is the default for."""
+        return self._all(ImageDefault, "id", image=image)
+
     def node(self, name: str) -> Node | None:
         """One node."""
         return self._one(Node, name=name)
@@ -118,9 +127,17 @@ class StoreView:
         )
         return {row.address: row.name for rows in (wished, used) for row in rows}
 
+    def parked_at(self, network: str, address: str) -> Disk | None:
+        """The parked disk that keeps an address."""
+        return self._one(Disk, network=network, address=address, state=DiskState.PARKED)
+
     def homes(self) -> Sequence[Shard]:
         """Shards of living heads."""
         return heads.shards(self._tx, self._dead_after)
+
+    def portal(self, head: str, shard: str) -> str | None:
+        """IP:PORT of a head's shard."""
+        return heads.portal(self._tx, head, shard)
 
     def number(self) -> int:
         """The next number for a target."""
@@ -134,6 +151,10 @@ class StoreView:
         """The operation that a command's message led to."""
         found = inbox.operation_of(self._tx, message, source)
         return operations.find(self._tx, found) if found else None
+
+    def members(self, group: str) -> Sequence[Operation]:
+        """The operations of a group, in the order accepted."""
+        return self._all(Operation, "seq", parent=group)
 
     def operations(self, project: str | None = None, limit: int = 100) -> Sequence[Operation]:
         """The newest operations first."""

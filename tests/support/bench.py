@@ -37,6 +37,7 @@ from bmid.model.entity import Network
 from bmid.model.operation import Operation
 from bmid.model.site import Site
 from bmid.store import networks
+from bmid.store.heads import Presence
 from bmid.store.migration import migrate
 from tests.support.accident import Trip, Wired, WiredDatabase
 from tests.support.record import Record
@@ -87,7 +88,7 @@ class Bench(Record):
         self.target = LinkedTarget(self.storage)
         self.boot = MemoryBoot()
         self.power = MemoryPower()
-        self.imaging = MemoryImaging(write=self.storage.write)
+        self.imaging = MemoryImaging(write=self.storage.write, read=self.storage.read, run=self.storage.run)
         self.staging, self.imports = folder / "staging", folder / "imports"
         self.staging.mkdir(exist_ok=True)
         self.imports.mkdir(exist_ok=True)
@@ -101,7 +102,8 @@ class Bench(Record):
         """The head begins: its row, its network."""
         with self.database.write() as tx:
             networks.keep(tx, NETWORK)
-        Keeper(self.database, self.identity, self.target.shards).start()
+        presence = Presence(dict.fromkeys(self.target.shards, NETWORK.portal))
+        Keeper(self.database, self.identity, presence).start()
         return self
 
     def close(self) -> None:
@@ -145,6 +147,8 @@ class Bench(Record):
     def ports(self) -> Ports:
         """The twins behind the trip wire."""
         return Ports(
+            exports=self.folder / "exports",
+            seeds=cast(Any, None),
             storage=Wired("storage", self.storage, self.trip),
             target=Wired("target", self.target, self.trip),
             boot=Wired("boot", self.boot, self.trip),

@@ -9,7 +9,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bmid.handlers.base import Context, View
-from bmid.model.entity import Boot, BootStage, Disk, DiskState, Firmware, Image, Network, Node, PowerAddress, Project
+from bmid.model.entity import (
+    Boot,
+    BootStage,
+    Disk,
+    DiskState,
+    Firmware,
+    Image,
+    ImageDefault,
+    Network,
+    Node,
+    PowerAddress,
+    Project,
+    default_id,
+)
 from bmid.model.operation import Operation
 from bmid.model.site import Site
 
@@ -110,6 +123,19 @@ class MemoryView(View):
 
     def number(self) -> int:
         return next(self._numbers)
+
+    def parked_at(self, network: str, address: str) -> Disk | None:
+        return self._one(Disk, network=network, address=address, state=DiskState.PARKED)
+
+    def members(self, group: str) -> Sequence[Operation]:
+        return self._all(Operation, parent=group)
+
+    def default_image(self, project: str, labels: Mapping[str, str]) -> Image | None:
+        found = self._one(ImageDefault, id=default_id(project, labels))
+        return self.image_by_id(found.image) if found else None
+
+    def defaults_of(self, image: str) -> Sequence[ImageDefault]:
+        return self._all(ImageDefault, image=image)
 
     def operation(self, operation: str) -> Operation | None:
         return self._one(Operation, id=operation)

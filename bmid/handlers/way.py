@@ -1,0 +1,88 @@
+"""The stretches of plans that several commands share: a disk's way to its node, and off it. No message of its own.
+
+The visible step is last on the way in, and first on the way out: a node can never boot a disk that is half there.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from bmid.handlers.base import Context
+from bmid.model import placement
+from bmid.model.entity import Boot, BootStage, Disk, Image, Node, PowerAddress
+from bmid.steps.base import Stages, Step
+from bmid.steps.boot import ClearBoot, PointBoot
+from bmid.steps.disk import CloneDisk, DescribeDisk
+from bmid.steps.power import BootFromNetwork, CyclePower, PowerOff
+from bmid.steps.seed import RemoveSeed, WriteSeed
+from bmid.steps.target import ExportDisk, RemoveExport, RequireQuiet
+
+__all__ = ["boot_of", "clone", "exported", "quiet", "removed", "resume"]
+
+
+def clone(context: Context, disk: Disk, image: Image, node: Node | None) -> CloneDisk:
+    """The disk is made."""
+    state = "mapped" if node else "parked"
+    metadata = placement.metadata(disk, image, node, context.site.target(disk.id), state)
+    return CloneDisk(image=image.id, disk=disk.id, metadata=metadata)
+
+
+def resume(context: Context, disk: Disk, image: Image, node: Node, parked: Disk) -> DescribeDisk:
+    """The disk is there, and says where it is from now on; on the way back it says again that it is parked."""
+    iqn = context.site.target(disk.id)
+    return DescribeDisk(
+        disk=disk.id,
+        metadata=placement.metadata(disk, image, node, iqn, "mapped"),
+        before=placement.metadata(parked, image, None, iqn, "parked"),
+    )
+
+
+def exported(context: Context, disk: Disk, node: Node, first: Step, power: str) -> Stages:
+    """First what the disk needs in the storage, then seed, export, boot pointer and, at last, power."""
+    cycled = power == "cycle" and node.power is not None
+    side: tuple[Step, ...] = (WriteSeed(disk=disk.id),) if disk.seed else ()
+    if cycled:
+        side = (*side, BootFromNetwork(**_bmc(node.power)))
+    stages: Stages = (
+        (first, *side),
+        (ExportDisk.of(disk, context.site),),
+        (PointBoot.of(node, disk, context.site),),
+    )
+    return (*stages, (CyclePower(**_bmc(node.power)),)) if cycled else stages
+
+
+def quiet(context: Context, disk: Disk, node: Node, *, force: bool) -> Stages:
+    """The node is off, or nobody uses the disk; with `force` it is cut off from it in any case."""
+    if node.power:
+        deadline = context.site.power_off_deadline
+        return ((PowerOff(**_bmc(node.power), deadline=deadline, force=force),),)
+    return () if force else ((RequireQuiet.of(disk),),)
+
+
+def removed(disk: Disk) -> Stages:
+    """Boot pointer, target, seed: nothing leads to the disk any more, and nobody has it open."""
+    stages: Stages = (
+        (ClearBoot(disk=disk.id, address=disk.address or ""),),
+        (RemoveExport(disk=disk.id, shard=disk.shard or "", number=disk.number),),
+    )
+    return (*stages, (RemoveSeed(disk=disk.id),)) if disk.seed else stages
+
+
+def boot_of(context: Context, disk: Disk, *, powered: bool, base: int = 0) -> Boot:
+    """The boot that is watched from now on. Without a power cycle of ours it has no deadline."""
+    return Boot(
+        disk=disk.id,
+        node=disk.node or "",
+        project=disk.project,
+        operation=context.operation,
+        correlation=context.correlation,
+        stage=BootStage.WAITING,
+        attempt=1,
+        started_at=context.now,
+        deadline=context.now + timedelta(seconds=context.site.boot_deadline) if powered else None,
+        base=base,
+    )
+
+
+def _bmc(power: PowerAddress | None) -> dict[str, str]:
+    return vars(power) if power else {}
