@@ -1,0 +1,1 @@
+"""Backends of the seed port, one file each; see bmid.drivers.base for what they promise."""
