@@ -27,7 +27,8 @@ class Shard:
 
 @dataclass(frozen=True)
 class Parts:
-    """What bmid is given. `database` is an SQLAlchemy URL; None: SQLite in its own folder."""
+    """What bmid is given. `database` is an SQLAlchemy URL; None: SQLite in its own folder. `site_key` and `imports`:
+    what several heads share, in place of its own. `netns`: where it runs, and `address` is where its uploads go."""
 
     broker_url: str
     shards: tuple[Shard, ...]
@@ -44,6 +45,10 @@ class Parts:
     storage_folder: Path | None = None
     credentials: dict[str, str] = field(default_factory=dict)
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
+    site_key: Path | None = None
+    imports: Path | None = None
+    netns: str | None = None
+    address: str = "127.0.0.1"
 
 
 class Bmid:
@@ -53,11 +58,12 @@ class Bmid:
         self.folder = folder.absolute()
         self.config = self.folder / "bmid.toml"
         self.staging = self.folder / "staging"
-        self.imports = self.folder / "imports"
+        self.imports = (parts and parts.imports) or self.folder / "imports"
+        self.site_key = (parts and parts.site_key) or self.folder / "site.key"
+        self.name = name
         self._parts = parts
-        self._name = name
-        python = Path(sys.executable).parent
-        self.process = Process("bmid", self.folder, [python / "bmid", "--config", self.config, "run"])
+        command: list[str | Path] = [Path(sys.executable).parent / "bmid", "--config", self.config, "run"]
+        self.process = Process("bmid", self.folder, command, netns=parts.netns if parts else None)
 
     def start(self, seconds: float = 20) -> None:
         """Write the settings, bring the schema up to date, start, and wait until it works."""
@@ -69,7 +75,7 @@ class Bmid:
     def _works(self) -> bool:
         """Whether it has begun, and listens and speaks on the bus."""
         lines = self.process.log.read_text().rpartition('"head.starts"')[2]
-        connected = [f'"bmid {self._name} {part}", "event": "broker.connected"' for part in ("consumer", "relay")]
+        connected = [f'"bmid {self.name} {part}", "event": "broker.connected"' for part in ("consumer", "relay")]
         return '"head.began"' in lines and all(one in lines for one in connected)
 
     def stop(self) -> None:
@@ -105,9 +111,8 @@ class Bmid:
         storage = () if parts.ceph_conf else (parts.storage_folder or self.folder / "storage",)
         for folder in (self.folder, self.imports, self.folder / "credentials", *storage):
             folder.mkdir(parents=True, exist_ok=True)
-        key = self.folder / "site.key"
-        if not key.exists():
-            write_private(key, secrets.token_hex(32))
+        if not self.site_key.exists():
+            write_private(self.site_key, secrets.token_hex(32))
         for name, text in parts.credentials.items():
             write_private(self.folder / "credentials" / name, text)
         tables = self._tables(parts)
@@ -131,9 +136,9 @@ class Bmid:
         folder = self.folder
         port = folder / "http.port"
         if not port.exists():
-            port.write_text(str(free_port()))
+            port.write_text(str(free_port()))  # as free elsewhere: a namespace has nothing else that listens
         tables: dict[str, dict[str, object]] = {
-            "head": {"name": self._name, "state_folder": folder / "state"},
+            "head": {"name": self.name, "state_folder": folder / "state"},
             "database": self._without_password(parts.database or f"sqlite:///{folder}/bmid.db", "database"),
             "broker": self._without_password(parts.broker_url, "broker"),
             "storage": {"driver": "rbd" if parts.ceph_conf else "directory"},
@@ -147,8 +152,8 @@ class Bmid:
             },
             "power": {"credentials": folder / "credentials", "verify": False},
             "images": {"import_folder": self.imports, "staging_folder": self.staging},
-            "http": {"port": int(port.read_text())},
-            "chap": {"site_key_file": folder / "site.key"},
+            "http": {"listen": parts.address, "port": int(port.read_text())},
+            "chap": {"site_key_file": self.site_key},
             "log": {"level": os.environ.get("BMI_LAB_LOG", "info")},
             "target": {},
         }

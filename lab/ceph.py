@@ -1,4 +1,4 @@
-"""A private Ceph cluster on loopback: one monitor, one or more OSDs, no manager.
+"""A private Ceph cluster on one address of this machine: one monitor, one or more OSDs, no manager.
 
 Its daemons, pools and users only. The configuration files that they and their clients read are in
 `lab.ceph_conf`; images belong to whoever uses the pool.
@@ -32,7 +32,7 @@ class Ceph:
 
     `store` is "bluestore" (on a sparse file of `size` bytes for each OSD; survives a stop) or "memstore" (in
     memory, forgotten at a stop). Clients read `conf` (operations time out) or, in tgtd, `tgt_conf` (they wait,
-    and nothing is cached), log in as `user` with `keyring`, and use `pool`.
+    and nothing is cached), log in as `user` with `keyring`, and use `pool`. `address` is remembered.
     """
 
     user = USER
@@ -44,6 +44,7 @@ class Ceph:
         osds: int = 1,
         store: Literal["bluestore", "memstore"] = "bluestore",
         size: int = 64 * _GIB,
+        address: str = "127.0.0.1",
     ) -> None:
         self.folder = folder.absolute()
         self.conf = self.folder / "client.conf"
@@ -52,6 +53,7 @@ class Ceph:
         self._osds = range(osds)
         self._store = store
         self._size = size
+        self._address = address
 
     def start(self) -> None:
         """Make the cluster if there is none in the folder, start it, and return when the pool takes a write.
@@ -190,7 +192,8 @@ class Ceph:
             return remember(path, {})
         fresh = {
             "fsid": str(uuid.uuid4()),
-            "mon_ports": [free_port(), free_port()],
+            "address": self._address,
+            "mon_ports": [free_port(self._address), free_port(self._address)],
             "osd_uuids": [str(uuid.uuid4()) for _ in self._osds],
             "osd_keys": [ceph_conf.new_key() for _ in self._osds],
             **{f"{who}_key": ceph_conf.new_key() for who in ("mon", "admin", "user")},

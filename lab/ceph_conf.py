@@ -18,8 +18,8 @@ _CLUSTER = """\
 [global]
 fsid = {fsid}
 mon_host = {monitor}
-public_addr = 127.0.0.1
-cluster_addr = 127.0.0.1
+public_addr = {address}
+cluster_addr = {address}
 auth_allow_insecure_global_id_reclaim = false
 osd_pool_default_size = 1
 osd_pool_default_min_size = 1
@@ -92,7 +92,7 @@ rbd_cache = false
 
 def texts(folder: Path, settings: dict[str, Any], store: str, size: int, user: str) -> dict[str, str]:
     """File name → text of the cluster's own configuration, its clients' and tgtd's."""
-    values = {"fsid": settings["fsid"], "monitor": monitor(settings), "folder": folder}
+    values = {"fsid": settings["fsid"], "monitor": monitor(settings), "address": address(settings), "folder": folder}
     client = _CLIENT.format(**values)
     return {
         "ceph.conf": _CLUSTER.format(**values, store=store, size=size),
@@ -104,7 +104,13 @@ def texts(folder: Path, settings: dict[str, Any], store: str, size: int, user: s
 def monitor(settings: dict[str, Any]) -> str:
     """The monitor's addresses, as a monitor map and a client want them."""
     v2, v1 = settings["mon_ports"]
-    return f"[v2:127.0.0.1:{v2},v1:127.0.0.1:{v1}]"
+    where = address(settings)
+    return f"[v2:{where}:{v2},v1:{where}:{v1}]"
+
+
+def address(settings: dict[str, Any]) -> str:
+    """Where all daemons listen."""
+    return str(settings.get("address", "127.0.0.1"))
 
 
 def keyring(entity: str, key: str, **caps: str) -> str:

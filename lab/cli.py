@@ -52,15 +52,22 @@ def main(context: click.Context, folder: Path) -> None:
 )
 @click.option("--storage", type=click.Choice(["rbd", "directory"]), default="rbd", show_default=True)
 @click.option("--postgresql", is_flag=True, help="bmid's database is a private PostgreSQL instead of SQLite.")
-@click.option("--shards", type=click.IntRange(1, 8), default=1, show_default=True, help="How many tgtd.")
+@click.option("--shards", type=click.IntRange(1, 8), default=1, show_default=True, help="How many tgtd a head.")
+@click.option("--heads", type=click.IntRange(1, 8), default=1, show_default=True, help="From 2 on with PostgreSQL.")
 @click.option("--memory", type=click.IntRange(256), default=512, show_default=True, help="MiB of each node.")
 @click.pass_obj
 def up(
-    folder: Path, nodes: int, storage: Literal["rbd", "directory"], postgresql: bool, shards: int, memory: int
+    folder: Path,
+    nodes: int,
+    storage: Literal["rbd", "directory"],
+    postgresql: bool,
+    shards: int,
+    heads: int,
+    memory: int,
 ) -> None:
     """Start everything, and register the nodes. Again: start what doesn't run."""
-    database: Literal["postgresql", "sqlite"] = "postgresql" if postgresql else "sqlite"
-    site = Site(folder, Layout(nodes=nodes, storage=storage, database=database, shards=shards, memory=memory))
+    database: Literal["postgresql", "sqlite"] = "postgresql" if postgresql or heads > 1 else "sqlite"
+    site = Site(folder, Layout(nodes, storage, database, shards, memory=memory, heads=heads))
     begun = time.monotonic()
     site.keep_layout()
     try:

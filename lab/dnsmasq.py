@@ -37,14 +37,15 @@ LOADERS = (Path("/usr/lib/ipxe/undionly.kpxe"), Path("/usr/lib/ipxe/ipxe.efi"))
 
 
 class Dnsmasq:
-    """dnsmasq for `network`, with everything it reads and writes below `folder`.
+    """dnsmasq of one head of `network` (0: the first), with everything it reads and writes below `folder`.
 
     `tftp` and `hosts` are the folders that the boot driver writes to; `pid_file` names the process to signal.
     """
 
-    def __init__(self, folder: Path, network: Network) -> None:
+    def __init__(self, folder: Path, network: Network, head: int = 0) -> None:
         self._folder = folder.absolute()
         self._network = network
+        self._head = head
         self._conf = self._folder / "dnsmasq.conf"
         self.tftp = self._folder / "tftp"
         self.hosts = self._folder / "hosts"
@@ -53,13 +54,14 @@ class Dnsmasq:
         # Not as root, like at a site: as root, TFTP would refuse the 0640 scripts. But with the right to pass any
         # folder, because a lab may lie below somebody's private folder.
         rights = "+net_admin,+net_raw,+net_bind_service,+dac_override"
-        self.process = Process(
-            "dnsmasq",
-            self._folder,
-            ["setpriv", "--reuid=65534", "--regid=0", "--clear-groups", f"--inh-caps={rights}",
-             f"--ambient-caps={rights}", "dnsmasq", "--keep-in-foreground", "--log-facility=-",
-             f"--conf-file={self._conf}"],
-        )  # fmt: skip
+        command = ["dnsmasq", "--keep-in-foreground", "--log-facility=-", f"--conf-file={self._conf}"]
+        account = ["--reuid=65534", "--regid=0", "--clear-groups"]
+        self._command = ["setpriv", *account, f"--inh-caps={rights}", f"--ambient-caps={rights}", *command]
+
+    @property
+    def process(self) -> Process:
+        """Its process, in the namespace of its head."""
+        return Process("dnsmasq", self._folder, self._command, netns=self._network.head_namespace(self._head))
 
     def start(self) -> None:
         """Start it; returns when it serves. The network must be up. Raises LabError."""
@@ -73,8 +75,9 @@ class Dnsmasq:
             shutil.copy(loader, self.tftp)
         self._conf.write_text(self._configuration())
         self.pid_file.unlink(missing_ok=True)
-        self.process.start()
-        self.process.wait_for(lambda: self.pid_file.exists() and self.pid_file.read_text() != "", 10, "serving")
+        process = self.process
+        process.start()
+        process.wait_for(lambda: self.pid_file.exists() and self.pid_file.read_text() != "", 10, "serving")
 
     def stop(self) -> None:
         """Stop it; quiet where it does not run."""
@@ -88,7 +91,7 @@ class Dnsmasq:
         taken = self._network.addresses
         subnet = ipaddress.ip_network(taken.subnet)
         values = {
-            "interface": taken.interface,
+            "interface": taken.heads[self._head].interface,
             "subnet": str(subnet.network_address),
             "netmask": str(subnet.netmask),
             "hosts": str(self.hosts),

@@ -18,7 +18,8 @@ __all__ = ["Layout", "boot_sector"]
 class Layout:
     """`nodes` are called n1, n2, ...: odd ones start by BIOS, even ones by UEFI. Each `local_disk_every`-th has a
     local disk with a system of its own, from which it boots unless it is told to boot from the network. `memory`
-    in MiB. `storage` "rbd" brings a Ceph along; `shards` is the number of tgtd."""
+    in MiB. `storage` "rbd" brings a Ceph along; `shards` is the number of tgtd of each head. Several `heads` sit in
+    network namespaces of their own, and need Ceph and PostgreSQL."""
 
     nodes: int = 2
     storage: Literal["rbd", "directory"] = "rbd"
@@ -27,6 +28,11 @@ class Layout:
     local_disk_every: int = 3
     memory: int = 512
     cpus: int = 1
+    heads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.heads > 1 and (self.storage != "rbd" or self.database != "postgresql"):
+            raise LabError("several heads share their storage and their database: rbd and postgresql")
 
     @property
     def names(self) -> tuple[str, ...]:

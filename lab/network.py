@@ -1,11 +1,19 @@
-"""The boot network of a lab: a namespace with a bridge and a tap for each node; the head sits outside, on a veth.
+"""The boot network of a lab: a namespace with a bridge and a tap for each node, and the heads beside it.
 
-    host                    | namespace bmi-<id>
-    head (10.77.3.1) on h<id> ==== uplink --- bridge br0 --- tap0 --- node
+With one head, the head is this machine itself:
 
-All interfaces but the head's own live in the namespace, so nothing here can meet what the machine itself is
-connected to. Several labs run side by side: each takes a subnet and an interface name that nobody else has.
-DHCP, nodes and targets are not this module's business.
+    host                           | namespace bmi-<id>
+    head (10.77.3.1) on bmi<id> ==== up0 --- bridge br0 --- tap0 --- node
+
+With several, each has a namespace of its own, and a second bridge leads from all of them to the services on the host:
+
+    host                           | namespace bmi-<id>                  | namespace bmi-<id>-a (-b, ...)
+    services (10.78.3.1) on bmi<id> = host ---- bridge br1 --- mgmt0 ======== mgmt0 (10.78.3.11)   head-a
+                                   | node --- tap0 --- bridge br0 --- up0 === boot0 (10.77.3.1)
+
+All interfaces but one live in the namespaces, so nothing here can meet what the machine itself is connected to.
+Several labs run side by side: each takes subnets and an interface name that nobody else has. DHCP, nodes and targets
+are not this module's business.
 """
 
 from __future__ import annotations
@@ -18,53 +26,79 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from lab.process import LabError
 
 _BRIDGE = "br0"
-_UPLINK = "uplink"
+_MANAGEMENT = "br1"
 _TAKEN = Path("/run/lock/bmi-lab-network")
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a head sits: its namespace (None: this machine's own), its interface and addresses on the boot network,
+    and the address at which this machine reaches it."""
+
+    namespace: str | None
+    interface: str
+    ip: str
+    ipv6: str
+    service_ip: str
+
+
+@dataclass(frozen=True)
 class Addresses:
-    """What a network took: names on this machine, and addresses on the boot network."""
+    """What a network took: names on this machine, and addresses. `service_ip` is where all heads reach the services
+    of this machine; `interface` is this machine's own."""
 
     namespace: str
     interface: str
     subnet: str
-    head_ip: str
-    head_ipv6: str
+    service_ip: str
+    heads: tuple[Place, ...]
 
 
 class Network:
     """The boot network whose state lies in `folder`; another process finds it again by the folder alone.
 
-    `subnet` (such as "10.77.0.0/24") is chosen among 10.77.0.0/16 where none is given. The head has the first
-    address of it.
+    `subnet` (such as "10.77.0.0/24") is chosen among 10.77.0.0/16 where none is given. The heads have the first
+    addresses of it.
     """
 
-    def __init__(self, folder: Path, subnet: str | None = None) -> None:
+    def __init__(self, folder: Path, subnet: str | None = None, heads: int = 1) -> None:
         self._file = folder / "network.json"
         self._wished = subnet
+        self._heads = heads
 
     @property
     def addresses(self) -> Addresses:
         """What the network took when it came up. Raises LabError when it is not up."""
         if not self._file.exists():
             raise LabError(f"network: not up, {self._file} is missing")
-        return Addresses(**json.loads(self._file.read_text()))
+        stored = json.loads(self._file.read_text())
+        return Addresses(**{**stored, "heads": tuple(Place(**head) for head in stored["heads"])})
 
     @property
     def head_ip(self) -> str:
-        """The head's address on the boot network."""
-        return self.addresses.head_ip
+        """The first head's address on the boot network."""
+        return self.addresses.heads[0].ip
+
+    @property
+    def service_ip(self) -> str:
+        """Where services of this machine listen, so that all heads reach them: the loopback for a head that is this
+        machine itself, also before the network is up."""
+        return self.addresses.service_ip if self._file.exists() else "127.0.0.1"
 
     @property
     def namespace(self) -> str:
         """The network namespace that the nodes live in."""
         return self.addresses.namespace
+
+    def head_namespace(self, head: int) -> str | None:
+        """The namespace of a head (0, 1, ...); None for this machine's own, and while the network isn't up."""
+        return self.addresses.heads[head].namespace if self._file.exists() else None
 
     def node_ip(self, number: int) -> str:
         """The address for the node with this number (1, 2, ...); leaves the low ones to heads."""
@@ -90,8 +124,13 @@ class Network:
         if not self._file.exists():
             return
         taken = self.addresses
-        # The veth goes from the host's side: a process left in the namespace would keep the other side alive.
+        # The veths go from outside: a process left in a namespace would keep the other side alive.
         _try("ip", "link", "del", taken.interface)
+        for head in taken.heads:
+            if head.namespace:
+                for link in ("mgmt0", head.interface):
+                    _try("ip", "-n", head.namespace, "link", "del", link)
+                _try("ip", "netns", "del", head.namespace)
         _try("ip", "netns", "del", taken.namespace)
         self._file.unlink()
 
@@ -115,26 +154,53 @@ class Network:
         used = _used_networks()
         wished = [self._wished] if self._wished else [f"10.77.{third}.0/24" for third in range(256)]
         for text in wished:
-            subnet = ipaddress.IPv4Network(text)
-            if any(subnet.overlaps(other) for other in used):
+            boot = ipaddress.IPv4Network(text)
+            management = ipaddress.IPv4Network((int(boot.network_address) + (1 << 16), boot.prefixlen))
+            if any(boot.overlaps(other) or management.overlaps(other) for other in used):
                 continue
-            tag = f"{int(subnet.network_address) >> 8 & 0xFFFF:04x}{os.getpid() & 0xFFFF:04x}"
-            prefix = f"fd77:{int(subnet.network_address) >> 16:x}:{int(subnet.network_address) & 0xFFFF:x}"
-            return Addresses(f"bmi-{tag}", f"bmi{tag}", str(subnet), str(subnet[1]), f"{prefix}::1")
+            tag = f"{int(boot.network_address) >> 8 & 0xFFFF:04x}{os.getpid() & 0xFFFF:04x}"
+            prefix = f"fd77:{int(boot.network_address) >> 16:x}:{int(boot.network_address) & 0xFFFF:x}"
+            if self._heads == 1:
+                alone = Place(None, f"bmi{tag}", str(boot[1]), f"{prefix}::1", "127.0.0.1")
+                return Addresses(f"bmi-{tag}", alone.interface, str(boot), "127.0.0.1", (alone,))
+            heads = tuple(
+                Place(f"bmi-{tag}-{letter}", "boot0", str(boot[n]), f"{prefix}::{n}", str(management[10 + n]))
+                for n, letter in enumerate("abcdefgh"[: self._heads], start=1)
+            )
+            return Addresses(f"bmi-{tag}", f"bmi{tag}", str(boot), str(management[1]), heads)
         raise LabError(f"network: no free subnet among {wished[0]} ... {wished[-1]}")
 
     def _make(self, taken: Addresses) -> None:
         length = ipaddress.ip_network(taken.subnet).prefixlen
         _run("ip", "netns", "add", taken.namespace)
-        _run(*self._inside("ip", "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0"))
-        _run("ip", "link", "add", taken.interface, "type", "veth", "peer", _UPLINK, "netns", taken.namespace)
-        _run(*self._inside("ip", "link", "set", _UPLINK, "master", _BRIDGE, "up"))
-        _run(*self._inside("ip", "link", "set", _BRIDGE, "up"))
-        _run("ip", "addr", "add", f"{taken.head_ip}/{length}", "dev", taken.interface)
-        # iPXE waits 13 s for a router advertisement, and one needs an IPv6 prefix to advertise; nodad, because
-        # dnsmasq can't use the address while it is being probed.
-        _run("ip", "-6", "addr", "add", f"{taken.head_ipv6}/64", "dev", taken.interface, "nodad")
-        _run("ip", "link", "set", taken.interface, "up")
+        for bridge in (_BRIDGE, _MANAGEMENT):
+            options = ("forward_delay", "0", "stp_state", "0")
+            _run(*self._inside("ip", "link", "add", bridge, "type", "bridge", *options))
+            _run(*self._inside("ip", "link", "set", bridge, "up"))
+        if taken.heads[0].namespace is not None:
+            self._join(taken, None, taken.interface, _MANAGEMENT, "host")
+            _run("ip", "addr", "add", f"{taken.service_ip}/{length}", "dev", taken.interface)
+        for number, head in enumerate(taken.heads):
+            inside: tuple[str, ...] = ()
+            if head.namespace is not None:
+                inside = ("-n", head.namespace)
+                _run("ip", "netns", "add", head.namespace)
+                _run("ip", *inside, "link", "set", "lo", "up")
+                self._join(taken, head.namespace, "mgmt0", _MANAGEMENT, f"mgmt{number}")
+                _run("ip", *inside, "addr", "add", f"{head.service_ip}/{length}", "dev", "mgmt0")
+            self._join(taken, head.namespace, head.interface, _BRIDGE, f"up{number}")
+            add = partial(_run, "ip", *inside, "addr", "add", "dev", head.interface)
+            add(f"{head.ip}/{length}")
+            # iPXE waits 13 s for a router advertisement, and one needs an IPv6 prefix to advertise; nodad, because
+            # dnsmasq can't use the address while it is being probed.
+            add(f"{head.ipv6}/64", "nodad")
+
+    def _join(self, taken: Addresses, namespace: str | None, interface: str, bridge: str, port: str) -> None:
+        """A veth from `interface` in a namespace (None: this machine's) to `port` on a bridge, both ends up."""
+        inside = ("-n", namespace) if namespace else ()
+        _run("ip", *inside, "link", "add", interface, "type", "veth", "peer", "name", port, "netns", taken.namespace)
+        _run(*self._inside("ip", "link", "set", port, "master", bridge, "up"))
+        _run("ip", *inside, "link", "set", interface, "up")
 
 
 def _used_networks() -> list[ipaddress.IPv4Network]:

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server on a Unix socket and loopback.
+"""A private PostgreSQL server on a Unix socket, and on loopback or one address of this machine.
 
 Its process and its databases; tables belong to whoever uses a database.
 """
@@ -26,7 +26,7 @@ _ACCOUNT = "postgres"  # the server refuses to run as root
 
 # Lab only: few connections and little memory, but fsync stays on, because commits are what is measured.
 _CONFIG = """
-listen_addresses = '127.0.0.1'
+listen_addresses = '{address}'
 port = {port}
 unix_socket_directories = '{sockets}'
 unix_socket_permissions = 0777
@@ -42,14 +42,15 @@ logging_collector = off
 
 
 class PostgreSQL:
-    """One server with the superuser bmi (random password) and an empty database bmi.
+    """One server with the superuser bmi (random password) and an empty database bmi. `address` is remembered.
 
     Its log, pid and password lie in `folder`; its data in a short folder under /tmp that the unprivileged
     account of the server can reach, and that `stop` removes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self.folder = folder.absolute()
+        self._where = address
 
     def start(self) -> None:
         """Make the data, start the server, and return when it answers (about 1.5 s). Raises LabError."""
@@ -99,7 +100,7 @@ class PostgreSQL:
 
     @property
     def url(self) -> str:
-        """SQLAlchemy's URL of the database bmi, over loopback."""
+        """SQLAlchemy's URL of the database bmi."""
         return f"postgresql+psycopg://{self._address(_USER)}"
 
     @property
@@ -127,7 +128,8 @@ class PostgreSQL:
 
     def _address(self, database: str) -> str:
         settings = self._settings()
-        return f"{_USER}:{settings['password']}@127.0.0.1:{settings['port']}/{database}"
+        where = f"{settings.get('address', '127.0.0.1')}:{settings['port']}"
+        return f"{_USER}:{settings['password']}@{where}/{database}"
 
     def _answers(self) -> bool:
         try:
@@ -138,7 +140,10 @@ class PostgreSQL:
 
     def _settings(self) -> dict[str, Any]:
         path = self.folder / "postgresql.json"
-        return remember(path, {} if path.exists() else {"port": free_port(), "password": secrets.token_urlsafe(18)})
+        if path.exists():
+            return remember(path, {})
+        port = free_port(self._where)
+        return remember(path, {"address": self._where, "port": port, "password": secrets.token_urlsafe(18)})
 
     def _make_data(self) -> None:
         drop_short_folder(self.folder)  # what a killed lab left
@@ -164,7 +169,12 @@ class PostgreSQL:
         password.unlink()
         if done.returncode:
             raise LabError(f"initdb: {done.stderr[-2000:]}")
-        text = _CONFIG.format(port=self._settings()["port"], sockets=self._data)
+        settings = self._settings()
+        where = settings.get("address", "127.0.0.1")
+        text = _CONFIG.format(address=where, port=settings["port"], sockets=self._data)
+        if where != "127.0.0.1":
+            with (self._data / "pg_hba.conf").open("a") as file:
+                file.write("host all all samenet scram-sha-256\n")
         with (self._data / "postgresql.conf").open("a") as file:
             file.write(text)
 

@@ -1,4 +1,4 @@
-"""A private RabbitMQ node with its own epmd, cookie and ports, on loopback only.
+"""A private RabbitMQ node with its own epmd, cookie and ports, on loopback or one address of this machine.
 
 Its process, users and connections; exchanges and queues belong to whoever speaks to it.
 """
@@ -27,7 +27,7 @@ _BIN = Path("/usr/lib/rabbitmq/bin")  # the wrappers in /usr/sbin change the use
 
 # Lab only: one node that is thrown away needs neither many schedulers' busy waiting nor a preallocated log.
 _CONFIG = """\
-listeners.tcp.1 = 127.0.0.1:{amqp_port}
+listeners.tcp.1 = {address}:{amqp_port}
 distribution.listener.interface = 127.0.0.1
 load_definitions = {definitions}
 default_vhost = {vhost}
@@ -41,13 +41,15 @@ log.file = false
 
 
 class RabbitMQ:
-    """One node whose state lies in `folder`. Ports and passwords are chosen once and remembered there.
+    """One node whose state lies in `folder`. Ports and passwords are chosen once and remembered there, like the address
+    that it listens on.
 
     Users: bmid, alice and bob, each with all rights in the vhost "bmi" and a random password.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self.folder = folder.absolute()
+        self._address = address
 
     def start(self) -> None:
         """Start it, and return when a user of ours can log in (about 4 s). Raises LabError."""
@@ -90,16 +92,21 @@ class RabbitMQ:
 
     @property
     def port(self) -> int:
-        """The AMQP port, on 127.0.0.1."""
+        """The AMQP port."""
         return int(self._settings()["amqp_port"])
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return str(self._settings().get("address", "127.0.0.1"))
 
     def password(self, user: str) -> str:
         """The password of one of the users. Raises KeyError for anybody else."""
         return str(self._settings()["passwords"][user])
 
     def url(self, user: str = "bmid") -> str:
-        """amqp://USER:PASSWORD@127.0.0.1:PORT/bmi. Raises KeyError for an unknown user."""
-        return f"amqp://{user}:{self.password(user)}@127.0.0.1:{self.port}/{VHOST}"
+        """amqp://USER:PASSWORD@ADDRESS:PORT/bmi. Raises KeyError for an unknown user."""
+        return f"amqp://{user}:{self.password(user)}@{self.address}:{self.port}/{VHOST}"
 
     def close_connections(self, user: str, reason: str = "closed by the lab") -> None:
         """Have the broker close all connections of a user (about 0.4 s)."""
@@ -137,8 +144,11 @@ class RabbitMQ:
         path = self.folder / "rabbitmq.json"
         if path.exists():
             return remember(path, {})
-        ports = {name: free_port() for name in ("amqp_port", "dist_port", "epmd_port")}
-        return remember(path, {**ports, "passwords": {user: secrets.token_urlsafe(18) for user in USERS}})
+        ports = {name: free_port() for name in ("dist_port", "epmd_port")}
+        ports["amqp_port"] = free_port(self._address)
+        return remember(
+            path, {**ports, "address": self._address, "passwords": {user: secrets.token_urlsafe(18) for user in USERS}}
+        )
 
     def _write_files(self) -> None:
         settings = self._settings()
@@ -148,9 +158,8 @@ class RabbitMQ:
             cookie.chmod(0o400)
         definitions = self.folder / "definitions.json"
         write_private(definitions, json.dumps(_definitions(settings["passwords"])))
-        (self.folder / "rabbitmq.conf").write_text(
-            _CONFIG.format(amqp_port=settings["amqp_port"], definitions=definitions, vhost=VHOST)
-        )
+        values = {"address": self.address, "amqp_port": settings["amqp_port"], "definitions": definitions}
+        (self.folder / "rabbitmq.conf").write_text(_CONFIG.format(**values, vhost=VHOST))
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "env.conf").touch()
 
@@ -162,7 +171,7 @@ class RabbitMQ:
             "ERL_EPMD_PORT": str(settings["epmd_port"]),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": "bmi@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": str(settings["amqp_port"]),
             "RABBITMQ_DIST_PORT": str(settings["dist_port"]),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),

@@ -3,7 +3,8 @@
     python -m lab.redfish --nodes FOLDER --port 8001 --credentials FILE     (FILE: one line, user:password)
 
 Its state is the folders of the nodes (lab/node.py): killed and started again it finds them as they are, and nodes run
-on meanwhile. It listens on the loopback only. Systems behave badly on demand, which takes no authentication:
+on meanwhile. It listens on the loopback, or on one address of this machine. Systems behave badly on demand, which
+takes no authentication:
 
     POST /lab/faults/n1 {"hang": 30}              every answer about n1 comes 30 s late
                         {"lie": true}             says that it switched, and doesn't
@@ -38,16 +39,17 @@ class Redfish:
     `nodes` is the folder that holds the folders of the nodes; a node that is added later is there at once.
     """
 
-    def __init__(self, folder: Path, nodes: Path) -> None:
+    def __init__(self, folder: Path, nodes: Path, address: str = "127.0.0.1") -> None:
         self._folder = folder.absolute()
         self._nodes = nodes.absolute()
         self.credentials = self._folder / "credentials"
+        self._address = address
         self.process = self._process(0)
 
     @property
     def url(self) -> str:
         """Where the service is, such as http://127.0.0.1:8001. Raises LabError before the first start."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._address}:{self._port}"
 
     @property
     def user(self) -> str:
@@ -70,7 +72,7 @@ class Redfish:
             write_private(self.credentials, f"lab:{secrets.token_hex(8)}\n")
         port = self._folder / "port"
         if not port.exists():
-            port.write_text(str(free_port()))
+            port.write_text(str(free_port(self._address)))
         self.process = self._process(self._port)
         self.process.start()
         self.process.wait_for(self._answers, 20, f"answers at {self.url}")
@@ -88,12 +90,13 @@ class Redfish:
 
     def _process(self, port: int) -> Process:
         arguments: list[str | Path] = ["--nodes", self._nodes, "--port", str(port), "--credentials", self.credentials]
+        arguments += ["--address", self._address]
         command: list[str | Path] = [sys.executable, "-m", "lab.redfish", *arguments]
         return Process("redfish", self._folder, command, cwd=Path(__file__).parent.parent)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+            return probe.connect_ex((self._address, self._port)) == 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -159,8 +162,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, service: Service) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, port: int, service: Service, address: str = "127.0.0.1") -> None:
+        super().__init__((address, port), Handler)
         self._service = service
         self._load = Load()
 
@@ -180,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A Redfish service for the nodes of a lab.")
     parser.add_argument("--nodes", type=Path, required=True, help="folder with a folder for each node")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--credentials", type=Path, required=True, help="file with one line, user:password")
     options = parser.parse_args()
 
@@ -190,7 +194,7 @@ def main() -> None:
         return VirtualNode(options.nodes / name) if name in names() else None
 
     service = Service(names, find, options.credentials.read_text().strip())
-    Server(options.port, service).serve_forever()
+    Server(options.port, service, options.address).serve_forever()
 
 
 if __name__ == "__main__":
