@@ -122,7 +122,7 @@ def mapped(context: Context, node: str, plan: Plan, *more: Change) -> Outcome:
     view, memo = context.view, plan.memo
     disk = view.disk(memo["disk"])
     assert disk is not None  # noqa: S101 - a row of ours, under our claim
-    image, network = view.image_by_id(disk.image), view.network(disk.network or "")
+    image = view.image_by_id(disk.image)
     event = NodeMapped(
         operation=context.operation,
         project=disk.project,
@@ -132,7 +132,7 @@ def mapped(context: Context, node: str, plan: Plan, *more: Change) -> Outcome:
         address=disk.address or "",
         hostname=disk.hostname or node,
         target=context.site.target(disk.id),
-        portal=network.portal if network else "",
+        portal=view.portal(disk.head or "", disk.shard or "") or "",
         power=memo["power"],
         changed=memo["changed"],
         resumed=memo.get("resumed", False),

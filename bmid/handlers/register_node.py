@@ -113,7 +113,7 @@ def _require_unique(command: RegisterNode, context: Context) -> None:
         raise Refused("address-taken", f"address {command.address} is wished for by node {other.name}")
     network = context.view.network(context.site.network)
     if network:
-        _require_usable(command.address, network)
+        _require_usable(command.address, network, {network.portal, *(home.portal for home in context.view.homes())})
     holder = context.view.addresses(context.site.network).get(command.address)
     mine = context.view.node(command.node)
     disk = context.view.disk(mine.disk) if mine and mine.disk else None
@@ -121,13 +121,13 @@ def _require_unique(command: RegisterNode, context: Context) -> None:
         raise Refused("address-taken", f"address {command.address} is in use by {holder}", todo="Choose another one.")
 
 
-def _require_usable(address: str, network: Network) -> None:
+def _require_usable(address: str, network: Network, portals: set[str]) -> None:
     subnet, wished = ipaddress.ip_network(network.subnet), ipaddress.ip_address(address)
     if wished not in subnet or wished in (subnet.network_address, subnet.broadcast_address):
         detail = f"address {address} is none for a node in {network.subnet}, the subnet of boot network {network.name}"
         raise Refused("address-outside", detail)
-    if address == network.portal.rpartition(":")[0]:
-        raise Refused("address-taken", f"address {address} is the portal of boot network {network.name}")
+    if address in {portal.rpartition(":")[0] for portal in portals}:
+        raise Refused("address-taken", f"address {address} is a head's portal on boot network {network.name}")
 
 
 def _node(command: RegisterNode, context: Context, before: Node | None) -> Node:

@@ -14,7 +14,7 @@ __all__ = ["Home", "choose_address", "choose_home", "metadata"]
 
 
 class Home(Protocol):
-    """A shard of a living head, and how many disks it exports."""
+    """A shard of a living head, its portal (IP:PORT), and how many disks it exports."""
 
     @property
     def head(self) -> str: ...
@@ -22,6 +22,8 @@ class Home(Protocol):
     def shard(self) -> str: ...
     @property
     def load(self) -> int: ...
+    @property
+    def portal(self) -> str: ...
     @property
     def draining(self) -> bool: ...
 
