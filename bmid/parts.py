@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bmid.amqp.broker import Broker
-from bmid.drivers.base import Seeds
 from bmid.drivers.loader import OnDemand, load
 from bmid.engine.identity import Ports
 from bmid.errors import Misconfigured
@@ -82,7 +81,7 @@ def make_ports(settings: Settings) -> Ports:
         imaging=load("imaging", "qemu", limits),
         power=OnDemand("power", power.drivers, power_options),
         isolation=load("isolation", "none", {}),
-        seeds=cast(Seeds, None),
+        seeds=load("seed", settings.seed.driver, _plain(settings.seed)),
         secret=lambda disk, generation: chap_secret(site_key, disk, generation),
         staging=images.staging_folder,
         imports=images.import_folder,

@@ -106,6 +106,13 @@ class Target(Section):
     shards: tuple[Shard, ...] = Field((), description="at least one; a disk's shard is a part of its home")
 
 
+class Seed(Section):
+    """The small volumes that tell new systems who they are: names, SSH keys, user data."""
+
+    driver: str = Field("nocloud", description="the name of an entry point in bmid.seed")
+    folder: Path = Field(STATE / "seeds", description="where they are; secrets are in them, so bmid makes it 0700")
+
+
 class Boot(Section):
     """What nodes are told when they start."""
 
@@ -215,6 +222,7 @@ class Settings(BaseSettings):
     broker: Broker = Broker()
     storage: Storage = Storage()
     target: Target = Target()
+    seed: Seed = Seed()
     boot: Boot = Boot()
     network: Network = Network()
     power: Power = Power()
