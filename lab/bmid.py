@@ -143,6 +143,7 @@ class Bmid:
             "broker": self._without_password(parts.broker_url, "broker"),
             "storage": {"driver": "rbd" if parts.ceph_conf else "directory"},
             "storage.directory": {"folder": parts.storage_folder or folder / "storage"},
+            "seed": {"folder": folder / "seeds"},
             "boot": {"tftp_root": parts.tftp, "hosts_dir": parts.hosts},
             "network": {
                 "subnet": parts.subnet,
