@@ -20,7 +20,7 @@ from bmid.drivers.target.tgt import TgtShard, TgtTarget
 from bmid.errors import PermanentError, TransientError
 from lab.ceph import Ceph
 from lab.tgtd import Tgtd
-from tests.support.target_peer import SECRET, TgtPeer, wait_until
+from tests.support.target_peer import SECRET, SEED_SIZE, TgtPeer, wait_until
 
 
 @pytest.fixture
@@ -59,6 +59,66 @@ def test_a_disk_that_cannot_be_opened_leaves_no_target(tgt: TgtPeer) -> None:
     with pytest.raises(TransientError) as error:
         tgt.target.create("0", export)
     assert error.value.problem.slug == "target-backing"
+    assert tgt.target.exports("0") == ()
+
+
+def test_a_seed_that_cannot_be_opened_leaves_no_target(tgt: TgtPeer) -> None:
+    export = tgt.export(1, seed=Backing("rdwr", str(tgt.folder / "missing")))
+    with pytest.raises(TransientError) as error:
+        tgt.target.create("0", export)
+    assert error.value.problem.slug == "target-backing"
+    assert tgt.target.exports("0") == ()
+
+
+def test_the_initiator_of_a_disk_reads_its_seed_and_cannot_write_to_it(tgt: TgtPeer) -> None:
+    export = tgt.export(1, seed=tgt.seed(1))
+    tgt.target.create("0", export)
+    tgt.target.admit("0", export)
+    read = tgt.on_lun(export, 2, f"read -P 1 0 {SEED_SIZE}")
+    assert f"read {SEED_SIZE}/{SEED_SIZE}" in read.stdout, read
+    assert "Pattern verification failed" not in read.stdout
+    refused = tgt.on_lun(export, 2, "write -P 7 0 512", write=True)
+    assert "LUN is write protected" in refused.stderr, refused
+    # An initiator that writes nevertheless: libiscsi's own suite sends every command that changes a disk. It isn't
+    # content with tgtd as a whole, which refuses two of them for what they ask instead of where.
+    suite = ["iscsi-test-cu", "-d", "-V", "-t", "SCSI.ReadOnly", tgt._url(replace(export, lun=2))]
+    tried = subprocess.run(suite, capture_output=True, text=True, timeout=60, check=False).stdout
+    assert tried.count("returned CHECK_CONDITION DATA PROTECTION(0x07) WRITE_PROTECTED") == 9, tried
+    assert "returned SUCCESS" not in tried.partition("Suite: ReadOnly")[2], tried
+    assert (tgt.folder / "seed1.iso").read_bytes() == bytes([1]) * SEED_SIZE
+    written = tgt.on_lun(export, 1, "write -P 7 0 4096", write=True)
+    assert "wrote 4096/4096" in written.stdout, written
+
+
+def test_a_seed_is_seen_by_nobody_but_the_initiator_of_its_disk(tgt: TgtPeer) -> None:
+    mine, other = tgt.export(1, seed=tgt.seed(1)), tgt.export(2)
+    elsewhere = tgt.export(3, seed=tgt.seed(3), address="127.0.0.2")
+    for export in (mine, other, elsewhere):
+        tgt.target.create("0", export)
+    assert "read 512/512" not in tgt.on_lun(mine, 2, "read 0 512").stdout  # nobody was admitted yet
+    for export in (mine, other, elsewhere):
+        tgt.target.admit("0", export)
+    assert "read 512/512" in tgt.on_lun(mine, 2, "read -P 1 0 512").stdout
+    strangers = (
+        replace(mine, secret="ABCDEFGHIJKLMNOQ"),
+        replace(mine, user=other.user, secret=other.secret),
+        elsewhere,
+    )
+    for stranger in strangers:
+        assert "read 512/512" not in tgt.on_lun(stranger, 2, "read 0 512").stdout, stranger
+    without_chap = tgt._url(mine).replace(f"{mine.user}%{mine.secret}@", "").rpartition("/")[0] + "/2"
+    bare = subprocess.run(["iscsi-inq", without_chap], capture_output=True, text=True, timeout=20, check=False)
+    assert bare.returncode != 0
+    assert "read 512/512" not in tgt.on_lun(other, 2, "read 0 512").stdout  # its target has no second LUN
+
+
+def test_a_seed_that_is_open_does_not_keep_its_target(tgt: TgtPeer) -> None:
+    export = tgt.export(1, seed=tgt.seed(1))
+    tgt.target.create("0", export)
+    tgt.target.admit("0", export)
+    tgt._start("qemu-io", "-r", "-f", "raw", "-c", "read 0 512", "-c", "sleep 600000", tgt._url(replace(export, lun=2)))
+    wait_until(lambda: any(s.bytes_read for s in _status(tgt, 1).sessions))
+    tgt.target.remove("0", 1, export.user)
     assert tgt.target.exports("0") == ()
 
 
@@ -134,6 +194,7 @@ def test_values_that_tgtd_would_misread_are_refused_and_no_secret_is_shown(tgt: 
         {"secret": "AAAAAAAA,AAAAAAA"},
         {"backing": Backing("rdwr", "/a,b")},
         {"backing": Backing("rdwr", "")},
+        {"seed": Backing("rdwr", "/a,b")},
     ):
         with pytest.raises(PermanentError) as error:
             tgt.target.create("0", tgt.export(1, **changes))

@@ -16,6 +16,7 @@ from bmid.drivers.target.tgt import TgtShard, TgtTarget
 from lab.tgtd import Tgtd
 
 SECRET = "ABCDEFGHIJKLMNOP"
+SEED_SIZE = 65536
 
 
 class Peer(Protocol):
@@ -27,6 +28,7 @@ class Peer(Protocol):
     def enters(self, export: Export) -> bool: ...
     def session(self, export: Export, read: int, written: int) -> Callable[[], None]: ...
     def load(self, export: Export) -> Callable[[], None]: ...
+    def seed(self, number: int) -> Backing: ...
     def lose(self) -> None: ...
     def freeze(self) -> None: ...
 
@@ -53,6 +55,9 @@ class MemoryPeer:
     def load(self, export: Export) -> Callable[[], None]:
         self.session(export, 1 << 20, 1 << 20)
         return lambda: None
+
+    def seed(self, number: int) -> Backing:
+        return Backing("memory", f"/seed{number}")
 
     def lose(self) -> None:
         self.target.restart("0")
@@ -93,6 +98,20 @@ class TgtPeer:
     def load(self, export: Export) -> Callable[[], None]:
         process = self._start("qemu-img", "bench", "-w", "-c", "100000000", "-d", "32", "-f", "raw", self._url(export))
         return lambda: self._end(process)
+
+    def seed(self, number: int) -> Backing:
+        """A small file that says whose seed it is, on each of its 512 bytes."""
+        file = self.folder / f"seed{number}.iso"
+        file.write_bytes(bytes([number]) * SEED_SIZE)
+        return Backing("rdwr", str(file))
+
+    def on_lun(
+        self, export: Export, lun: int, command: str, *, write: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """One command of qemu-io on a LUN."""
+        mode = [] if write else ["-r"]
+        spelled = ["qemu-io", *mode, "-f", "raw", "-c", command, self._url(replace(export, lun=lun))]
+        return subprocess.run(spelled, capture_output=True, text=True, timeout=20, check=False)
 
     def lose(self) -> None:
         self.tgtd.kill()

@@ -60,7 +60,7 @@ class MemoryTarget(Target):
             standing = self._standing[shard].get(export.number)
             if standing is None or standing.export.iqn != export.iqn:
                 raise TransientError("target-absent", f"target {export.number} isn't {export.iqn} (any more)")
-            standing.export = replace(export, backing=standing.export.backing)
+            standing.export = replace(export, backing=standing.export.backing, seed=standing.export.seed)
             standing.open = True
 
     def remove(self, shard: str, number: int, user: str) -> None:
@@ -145,4 +145,6 @@ class MemoryTarget(Target):
 def _status(standing: _Standing) -> ExportStatus:
     export = standing.export
     user, addresses = (export.user, (export.address,)) if standing.open else (None, ())
-    return ExportStatus(export.number, export.iqn, export.backing.path, user, addresses, tuple(standing.sessions))
+    seed = export.seed.path if export.seed else None
+    sessions = tuple(standing.sessions)
+    return ExportStatus(export.number, export.iqn, export.backing.path, user, addresses, sessions, seed)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bmid.drivers.base import Export, ExportStatus, Target
+from bmid.drivers.base import Backing, Export, ExportStatus, Target
 from bmid.drivers.target.tgt_socket import Answer, Mode, Op, TgtSocket
 from bmid.drivers.target.tgt_text import parse_accounts, parse_connections
 from bmid.drivers.target.tgt_view import TgtView
@@ -21,6 +21,7 @@ from bmid.errors import PermanentError, TransientError
 
 __all__ = ["TgtShard", "TgtTarget"]
 
+SEED_LUN = 2
 _VALUE = re.compile(r"[^\x00-\x1f\x7f,]+")  # commas part the parameters of a request, zeros end them
 _GONE = (Answer.NO_TARGET,)
 _BUSY = (Answer.TARGET_ACTIVE, Answer.LUN_ACTIVE)
@@ -108,20 +109,21 @@ class _Daemon:
                     self.remove(number, export.user)
             self._socket.ask(Mode.TARGET, Op.NEW, export.number, name)
         self.view.forget(export.number)
-        self._add_lun(export)
-        facts = ExportStatus(export.number, export.iqn, export.backing.path, None, (), ())
+        self._add_lun(export.number, export.lun, export.backing)
+        if export.seed:
+            self._add_lun(export.number, SEED_LUN, export.seed)
+            self._set(export.number, SEED_LUN, "readonly=1")
+        seed = export.seed.path if export.seed else None
+        facts = ExportStatus(export.number, export.iqn, export.backing.path, None, (), (), seed)
         self.view.mark(export.number, facts)
 
-    def _add_lun(self, export: Export) -> None:
-        backing = export.backing
+    def _add_lun(self, number: int, lun: int, backing: Backing) -> None:
         parameters = f"path={backing.path},bstype={backing.bstype}"
         if backing.bsopts:
             parameters += f",bsopts={backing.bsopts}"
-        code, _ = self._socket.ask(
-            Mode.DEVICE, Op.NEW, export.number, parameters, lun=export.lun, accept=(Answer.INVALID,)
-        )
+        code, _ = self._socket.ask(Mode.DEVICE, Op.NEW, number, parameters, lun=lun, accept=(Answer.INVALID,))
         if code == Answer.INVALID:
-            self._socket.ask(Mode.TARGET, Op.DELETE, export.number, accept=_GONE)
+            self._socket.ask(Mode.TARGET, Op.DELETE, number, accept=_GONE)
             raise TransientError(
                 "target-backing",
                 f"tgtd at {self.shard.socket} can't open {backing.bstype} {backing.path}",
@@ -129,7 +131,10 @@ class _Daemon:
             )
         if backing.bstype == "rbd":
             # RBD LUNs announce physical blocks of 4 MiB otherwise, and partitioning tools believe it.
-            self._socket.ask(Mode.DEVICE, Op.UPDATE, export.number, "targetOps lbppbe=3,", lun=export.lun)
+            self._set(number, lun, "lbppbe=3")
+
+    def _set(self, number: int, lun: int, parameter: str) -> None:
+        self._socket.ask(Mode.DEVICE, Op.UPDATE, number, f"targetOps {parameter},", lun=lun)
 
     def admit(self, export: Export) -> None:
         number, user = export.number, f"user={export.user}"
@@ -201,13 +206,14 @@ class _Daemon:
 def _validate(export: Export) -> None:
     values = {
         "IQN": export.iqn,
-        "backing path": export.backing.path,
-        "backing type": export.backing.bstype,
-        "backing options": export.backing.bsopts or "-",
         "address": export.address,
         "user": export.user,
         "secret": export.secret,
     }
+    for what, backing in (("backing", export.backing), ("seed", export.seed or export.backing)):
+        values[f"{what} path"] = backing.path
+        values[f"{what} type"] = backing.bstype
+        values[f"{what} options"] = backing.bsopts or "-"
     for name, value in values.items():
         if not _VALUE.fullmatch(value):
             raise PermanentError(

@@ -39,7 +39,7 @@ class _Draft:
 
     number: int
     iqn: str
-    backing: str = ""
+    backings: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
@@ -49,7 +49,8 @@ class _Draft:
     def done(self, counters: Counters) -> ExportStatus:
         sessions = (_counted(self.number, session, counters) for session in self.sessions)
         user = self.users[0] if self.users else None
-        return ExportStatus(self.number, self.iqn, self.backing, user, tuple(self.addresses), tuple(sessions))
+        backing, seed = [*self.backings, "", ""][:2]
+        return ExportStatus(self.number, self.iqn, backing, user, tuple(self.addresses), tuple(sessions), seed or None)
 
 
 def parse_targets(text: str, names: Mapping[int, str], counters: Counters) -> tuple[ExportStatus, ...]:
@@ -81,8 +82,8 @@ def _take(draft: _Draft, line: str) -> None:
     elif draft.section == "LUN":
         if lun := _LUN.match(line):
             draft.lun = int(lun[1])
-        elif draft.lun and not draft.backing and (backing := _BACKING.match(line)):
-            draft.backing = backing[1]
+        elif draft.lun and (backing := _BACKING.match(line)):
+            draft.backings.append(backing[1])
     elif draft.section == "Account" and line.strip() and not line.endswith(" (outgoing)"):
         draft.users.append(line.strip())
     elif draft.section == "ACL" and line.strip():
@@ -92,7 +93,8 @@ def _take(draft: _Draft, line: str) -> None:
 def _begin(draft: _Draft, section: str) -> None:
     draft.section = section
     if section == "LUN":
-        draft.lun, draft.backing = 0, ""
+        draft.lun = 0
+        draft.backings.clear()
     elif section == "Account":
         draft.users.clear()
     elif section == "ACL":
