@@ -13,15 +13,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from bmid.model.entity import Disk, Seed
 
-__all__ = ["NetworkConfig", "SshKey", "SshKeys", "UserData", "seed_files"]
+__all__ = ["NetworkConfig", "SshKey", "UserData", "seed_files"]
 
 TEXT_LIMIT = 64 * 1024  # bytes
 KEY_LIMIT = 8 * 1024  # bytes; an RSA key of 16384 bits has 2.8 KiB
-KEYS_LIMIT = 64
 KEY_TYPES = (
     "ssh-ed25519",
     "ssh-rsa",
@@ -113,7 +112,6 @@ def _yaml(text: str, what: str) -> yaml.Node | None:
 
 
 SshKey = Annotated[str, AfterValidator(_ssh_key)]
-SshKeys = Annotated[tuple[SshKey, ...], Field(max_length=KEYS_LIMIT)]
 UserData = Annotated[str, AfterValidator(_user_data)]
 NetworkConfig = Annotated[str, AfterValidator(_network_config)]
 

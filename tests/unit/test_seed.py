@@ -8,20 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from bmid.handlers.mapping import NewSystem
 from bmid.model.entity import Disk, DiskState, Seed
-from bmid.model.seed import NetworkConfig, SshKeys, UserData, seed_files
+from bmid.model.seed import seed_files
 
 SECRET = "correct-horse-battery"
-
-
-class Said(BaseModel):
-    """The fields of a command, by themselves."""
-
-    ssh_keys: SshKeys = ()
-    user_data: UserData | None = None
-    network_config: NetworkConfig | None = None
 
 
 def key(kind: str = "ssh-ed25519", comment: str = " alice@desk", inner: str | None = None) -> str:
@@ -37,7 +30,7 @@ def disk(seed: Seed | None = None) -> Disk:
 
 def refused(**said: object) -> str:
     with pytest.raises(ValidationError) as error:
-        Said.model_validate(said)
+        NewSystem.model_validate(said)
     [one] = error.value.errors(include_input=False)
     assert SECRET not in one["msg"]
     return one["msg"]
@@ -72,7 +65,7 @@ def test_a_name_that_yaml_would_misread_stays_a_name() -> None:
 
 @pytest.mark.parametrize("kind", ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "sk-ssh-ed25519@openssh.com"])
 def test_a_public_key_is_taken_with_and_without_a_comment(kind: str) -> None:
-    said = Said(ssh_keys=(key(kind), key(kind, ""), f" {key(kind, ' two words')}\n"))
+    said = NewSystem(ssh_keys=(key(kind), key(kind, ""), f" {key(kind, ' two words')}\n"))
     assert said.ssh_keys == (key(kind), key(kind, ""), key(kind, " two words"))
 
 
@@ -96,7 +89,7 @@ def test_what_is_no_public_key_is_refused_with_the_reason(wrong: str, why: str) 
 
 
 def test_there_are_64_keys_at_most() -> None:
-    Said(ssh_keys=(key(),) * 64)
+    NewSystem(ssh_keys=(key(),) * 64)
     assert "64" in refused(ssh_keys=[key()] * 65)
 
 
@@ -114,7 +107,7 @@ def test_there_are_64_keys_at_most() -> None:
     ],
 )
 def test_user_data_of_the_kinds_that_cloud_init_knows_is_taken_as_it_is(text: str) -> None:
-    assert Said(user_data=text).user_data == text
+    assert NewSystem(user_data=text).user_data == text
 
 
 @pytest.mark.parametrize(
@@ -138,7 +131,7 @@ def test_user_data_that_no_system_would_follow_is_refused_without_showing_it(tex
 
 @pytest.mark.parametrize("text", ["version: 2\nethernets: {}", "{version: 1, config: []}", "version: '2'"])
 def test_a_network_config_of_version_1_or_2_is_taken(text: str) -> None:
-    assert Said(network_config=text).network_config == text
+    assert NewSystem(network_config=text).network_config == text
 
 
 @pytest.mark.parametrize(
