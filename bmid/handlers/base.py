@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+from bmid.handlers.lists import Lists
 from bmid.messages.base import Command, Event, Query
 from bmid.model.change import Change
 from bmid.model.claim import Key
@@ -22,7 +23,7 @@ C = TypeVar("C", bound=Command)
 Q = TypeVar("Q", bound=Query)
 
 
-class View(Protocol):
+class View(Lists, Protocol):
     """The database as a handler sees it: reads only, all in one transaction."""
 
     def project(self, name: str) -> Project | None: ...

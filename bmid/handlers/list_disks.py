@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from bmid.handlers.base import QueryHandler, View
+from bmid.handlers.page import ListQuery, NamedOrder, Pattern
 from bmid.handlers.shape import disk_shape
-from bmid.messages.base import Query
-from bmid.model.name import ProjectName
+from bmid.model.entity import Disk
+from bmid.model.name import ImageRef, Label, NodeName, ProjectName
 
 __all__ = ["QUERY", "ListDisks"]
 
 
-class ListDisks(Query):
+class ListDisks(ListQuery):
     """List disks."""
 
     type: ClassVar[str] = "bmi.disk.list.v1"
-    project: ProjectName | None = None
+    project: ProjectName | None = Field(None, description="only disks of this project")
+    state: Literal["making", "mapped", "parked", "removing"] | None = Field(
+        None, description="only disks in this state"
+    )
+    image: ImageRef | None = Field(None, description="only disks of this image: project/image, or image of `project`")
+    node: NodeName | None = Field(None, description="only the disk of this node")
+    head: Label | None = Field(None, description="only disks that this head exports")
+    name: Pattern | None = Field(None, description="only names like this; * stands for anything, ? for a character")
+    order: NamedOrder = Field("name", description="what they are ordered by; with -: the last one first")
 
 
 def answer(query: ListDisks, view: View) -> dict[str, Any]:
-    """By name."""
-    images = {image.id: image for image in view.images()}
-    return {"disks": [disk_shape(one, images.get(one.image)) for one in view.disks(query.project)]}
+    """One page."""
+
+    def shapes(rows: Sequence[Disk]) -> list[dict[str, Any]]:
+        images = view.image_names(one.image for one in rows)
+        return [disk_shape(one, images.get(one.image)) for one in rows]
+
+    return query.answered(view, Disk, "disks", shapes)
 
 
 QUERY = QueryHandler(ListDisks, answer)

@@ -1,27 +1,43 @@
-"""Query image.list: the images of a project, or all."""
+"""Query image.list: the images of a project, or all, with their lineage."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
 
 from bmid.handlers.base import QueryHandler, View
-from bmid.handlers.shape import image_shape
-from bmid.messages.base import Query
-from bmid.model.name import ProjectName
+from bmid.handlers.page import ListQuery, NamedOrder, Pattern
+from bmid.handlers.shape import image_shape, lineage_shape
+from bmid.model.entity import Image
+from bmid.model.name import ImageRef, Labels, ProjectName
 
 __all__ = ["QUERY", "ListImages"]
 
 
-class ListImages(Query):
-    """List images."""
+class ListImages(ListQuery):
+    """List images. `children` and `disks` say how many hang on each."""
 
     type: ClassVar[str] = "bmi.image.list.v1"
-    project: ProjectName | None = None
+    project: ProjectName | None = Field(None, description="only images of this project")
+    state: Literal["importing", "ready"] | None = Field(None, description="only images in this state")
+    parent: ImageRef | None = Field(
+        None, description="only images made from this one: project/image, or image of `project`"
+    )
+    labels: Labels = Field(default_factory=dict, description="only images with all of these labels")
+    name: Pattern | None = Field(None, description="only names like this; * stands for anything, ? for a character")
+    order: NamedOrder = Field("name", description="what they are ordered by; with -: the last one first")
 
 
 def answer(query: ListImages, view: View) -> dict[str, Any]:
-    """By name."""
-    return {"images": [image_shape(one) for one in view.images(query.project)]}
+    """One page."""
+
+    def shapes(rows: Sequence[Image]) -> list[dict[str, Any]]:
+        lineage = view.lineage([one.id for one in rows])
+        return [image_shape(one) | lineage_shape(lineage[one.id]) for one in rows]
+
+    return query.answered(view, Image, "images", shapes)
 
 
 QUERY = QueryHandler(ListImages, answer)

@@ -1,30 +1,53 @@
-"""Query operation.list: the newest operations."""
+"""Query operation.list: operations, the newest first."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 from bmid.handlers.base import QueryHandler, View
+from bmid.handlers.page import ListQuery
 from bmid.handlers.shape import operation_shape
-from bmid.messages.base import Query
-from bmid.model.name import ProjectName
+from bmid.model.name import NodeName, ProjectName
+from bmid.model.operation import Operation
 
 __all__ = ["QUERY", "ListOperations"]
 
 
-class ListOperations(Query):
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("this time is none in UTC") from error
+
+
+Text = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=255)]
+
+
+class ListOperations(ListQuery):
     """List operations, the newest first."""
 
     type: ClassVar[str] = "bmi.operation.list.v1"
-    project: ProjectName | None = None
-    limit: int = Field(100, ge=1, le=1000, description="at most so many")
+    project: ProjectName | None = Field(None, description="only operations of this project")
+    phase: Literal["pending", "running", "reverting", "stuck", "succeeded", "failed", "unfinished"] | None = Field(
+        None, description="only operations in this phase; unfinished: in any but the last two"
+    )
+    command: Text | None = Field(None, description="only operations of this type of command: bmi.node.map.v1")
+    node: NodeName | None = Field(None, description="only operations whose command names this node")
+    group: Text | None = Field(None, description="only the members of this operation, whose command named many nodes")
+    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
+        None, description="only operations accepted at this time (RFC 3339) or later"
+    )
+    order: Literal["-accepted_at", "accepted_at"] = Field(
+        "-accepted_at", description="what they are ordered by; with -: the newest first"
+    )
 
 
 def answer(query: ListOperations, view: View) -> dict[str, Any]:
-    """Newest first."""
-    return {"operations": [operation_shape(one) for one in view.operations(query.project, query.limit)]}
+    """One page."""
+    return query.answered(view, Operation, "operations", lambda rows: [operation_shape(one) for one in rows])
 
 
 QUERY = QueryHandler(ListOperations, answer)

@@ -25,7 +25,7 @@ def answer(query: ShowDisk, view: View) -> dict[str, Any]:
     disk = view.disk_named(query.project, query.disk)
     if disk is None:
         raise unknown("disk", f"{query.project}/{query.disk}")
-    return {"disk": disk_shape(disk, view.image_by_id(disk.image))}
+    return {"disk": disk_shape(disk, view.image_names([disk.image]).get(disk.image))}
 
 
 QUERY = QueryHandler(ShowDisk, answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from bmid.handlers.base import QueryHandler, View
-from bmid.handlers.shape import image_shape, unknown
+from bmid.handlers.shape import image_shape, lineage_shape, unknown
 from bmid.messages.base import Query
 from bmid.model.name import ImageName, ProjectName
 
@@ -21,12 +21,18 @@ class ShowImage(Query):
 
 
 def answer(query: ShowImage, view: View) -> dict[str, Any]:
-    """With the disks that were cloned from it, and their nodes."""
+    """With the images and disks that were made from it, and the nodes that run it."""
     image = view.image(query.project, query.image)
     if image is None:
         raise unknown("image", f"{query.project}/{query.image}")
-    disks = [{"disk": disk.name, "project": disk.project, "node": disk.node} for disk in view.disks_of(image.id)]
-    return {"image": image_shape(image) | {"disks": disks}}
+    disks = view.disks_of(image.id)
+    hanging = {
+        "children": [f"{child.project}/{child.name}" for child in view.children(image.id)],
+        "disks": [{"disk": disk.name, "project": disk.project, "node": disk.node} for disk in disks],
+        "nodes": sorted(disk.node for disk in disks if disk.node),
+    }
+    lineage = view.lineage([image.id])[image.id]
+    return {"image": image_shape(image) | lineage_shape(lineage) | hanging}
 
 
 QUERY = QueryHandler(ShowImage, answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from bmid.handlers.base import QueryHandler, View
-from bmid.handlers.shape import NodeShapes, boot_shape, unknown
+from bmid.handlers.shape import boot_shape, node_shapes, unknown
 from bmid.messages.base import Query
 from bmid.model.name import NodeName
 
@@ -25,7 +25,8 @@ def answer(query: ShowNode, view: View) -> dict[str, Any]:
     if node is None:
         raise unknown("node", query.node)
     boot = view.boot(node.disk) if node.disk else None
-    return {"node": NodeShapes(view).of(node) | {"boot": boot_shape(boot) if boot else None}}
+    [shape] = node_shapes(view, [node])
+    return {"node": shape | {"boot": boot_shape(boot) if boot else None}}
 
 
 QUERY = QueryHandler(ShowNode, answer)

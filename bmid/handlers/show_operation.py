@@ -31,7 +31,7 @@ class ShowOperation(Query):
 
 
 def answer(query: ShowOperation, view: View) -> dict[str, Any]:
-    """With its plan and what it waits for."""
+    """With its plan, the operations that stand before it, and of a group how many are in each phase."""
     if query.operation is not None:
         found = view.operation(query.operation)
     else:
@@ -39,7 +39,12 @@ def answer(query: ShowOperation, view: View) -> dict[str, Any]:
     if found is None:
         raise unknown("operation", query.operation or query.message or "")
     steps = [step["kind"] for stage in (found.plan or {}).get("stages", ()) for step in stage]
-    return {"operation": operation_shape(found) | {"steps": steps}}
+    more = {
+        "steps": steps,
+        "behind": [{"operation": other, "key": key} for key, other in view.ahead(found.id)],
+        "members": dict(view.phases(found.id)),
+    }
+    return {"operation": operation_shape(found) | more}
 
 
 QUERY = QueryHandler(ShowOperation, answer)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from bmid.handlers.base import QueryHandler, View
 from bmid.handlers.shape import project_shape, unknown
 from bmid.messages.base import Query
+from bmid.model.entity import Disk, Image
 from bmid.model.name import ProjectName
 
 __all__ = ["QUERY", "ShowProject"]
@@ -25,8 +26,8 @@ def answer(query: ShowProject, view: View) -> dict[str, Any]:
     if project is None:
         raise unknown("project", query.project)
     owned = {
-        "images": [image.name for image in view.images(project.name)],
-        "disks": [disk.name for disk in view.disks(project.name)],
+        "images": list(view.names(Image, project.name)),
+        "disks": list(view.names(Disk, project.name)),
     }
     return {"project": project_shape(project) | owned}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Table, delete, insert
 from sqlalchemy.dialects import postgresql, sqlite
@@ -29,7 +29,7 @@ from bmid.model.operation import Operation, Phase
 from bmid.store import schema
 from bmid.store.database import Tx
 
-__all__ = ["TABLES", "apply", "columns", "entity", "per_dialect", "upsert"]
+__all__ = ["TABLES", "apply", "columns", "entity", "per_dialect", "readers", "upsert"]
 
 E = TypeVar("E")
 TABLES: Mapping[type, Table] = {
@@ -58,11 +58,16 @@ def entity(kind: type[E], row: Any) -> E:
     """The row as a value of its kind."""
     values = row._mapping
     fields = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        value = values[field.name]
-        reader = READERS.get((kind, field.name))
-        fields[field.name] = reader(value) if reader and value is not None else value
+    for name, reader in readers(cast(Any, kind)):
+        value = values[name]
+        fields[name] = reader(value) if reader and value is not None else value
     return kind(**fields)
+
+
+@cache
+def readers(kind: Any) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+    """The fields of a kind, each with what makes its value of the column's, if anything has to."""
+    return tuple((field.name, READERS.get((kind, field.name))) for field in dataclasses.fields(kind))
 
 
 def columns(thing: Any) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from bmid.store.column import Instant
 
-__all__ = ["METADATA", "REVISION"]
+__all__ = ["COMMAND_NODE", "METADATA", "REVISION"]
 
 REVISION = "0002"
 METADATA = MetaData(
@@ -126,6 +127,7 @@ disk = Table(
     UniqueConstraint("project", "name"),
     UniqueConstraint("network", "address"),
     Index("ix_disk_home", "head", "shard"),
+    Index("ix_disk_name", "name", "id"),
 )
 
 boot = Table(
@@ -169,7 +171,7 @@ operation = Table(
     Column("message", String(255), nullable=False, index=True),
     Column("correlation", String(255), nullable=False),
     Column("traceparent", String(255)),
-    Column("project", String(63), index=True),
+    Column("project", String(63)),
     Column("phase", String(16), nullable=False),
     Column("accepted_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
@@ -185,7 +187,12 @@ operation = Table(
     Column("parent", String(64), index=True),
     Column("expires_at", Instant),
     Index("ix_operation_turn", "phase", "seq"),
+    Index("ix_operation_age", "accepted_at", "seq"),
+    Index("ix_operation_project_age", "project", "accepted_at", "seq"),
 )
+# The node that a command names. Both databases understand the operator, and find the index by this very text.
+COMMAND_NODE = "(operation.command ->> 'node')"
+Index("ix_operation_node", text("(command ->> 'node')"), operation.c.accepted_at, operation.c.seq)
 
 operation_key = Table(
     "operation_key",

@@ -14,6 +14,7 @@ from bmid.store import heads, inbox, operations, schema
 from bmid.store.database import Tx
 from bmid.store.heads import Shard
 from bmid.store.outbox import take_number
+from bmid.store.page import Pages
 from bmid.store.rows import TABLES, entity
 
 __all__ = ["StoreView"]
@@ -26,7 +27,7 @@ def _finding(table: Table, names: tuple[str, ...]) -> Select[Any]:
     return select(table).where(*(table.c[name] == bindparam(name) for name in names))
 
 
-class StoreView:
+class StoreView(Pages):
     """Reads in one transaction. Only `number` writes: it raises a counter."""
 
     def __init__(self, tx: Tx, dead_after: float) -> None:

@@ -1,4 +1,4 @@
-"""Defaults among images, seeds of disks, drained heads, groups of operations and their expiry.
+"""Defaults among images, seeds of disks, drained heads, groups of operations and their expiry; operations by age.
 
 The first revision makes all tables as the program knows them, so on a new database there is nothing left to add.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from alembic import op
 from sqlalchemy import Table, inspect, text
+from sqlalchemy.schema import CreateIndex
 
 from bmid.store.schema import METADATA
 
@@ -18,6 +19,7 @@ ADDED = {
     "head": ("draining", "version", "url"),
     "operation": ("parent", "expires_at"),
 }
+INDEXES = ("ix_disk_name", "ix_operation_age", "ix_operation_project_age", "ix_operation_node")
 
 
 def upgrade() -> None:
@@ -26,6 +28,8 @@ def upgrade() -> None:
     METADATA.create_all(bind)
     for name, columns in ADDED.items():
         _add(METADATA.tables[name], columns)
+    _add_indexes(INDEXES)
+    op.drop_index("ix_operation_project", "operation", if_exists=True)
     bind.execute(text("DELETE FROM head"))
 
 
@@ -35,3 +39,10 @@ def _add(table: Table, columns: tuple[str, ...]) -> None:
     for name in columns:
         if name not in present:
             op.add_column(table.name, table.columns[name].copy())
+
+
+def _add_indexes(names: tuple[str, ...]) -> None:
+    for index in (index for table in METADATA.tables.values() for index in table.indexes):
+        if index.name in names:
+            # The reflection that checks for an index doesn't see those on expressions.
+            op.execute(CreateIndex(index, if_not_exists=True))
