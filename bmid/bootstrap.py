@@ -26,7 +26,7 @@ from bmid.engine.answerer import Answerer
 from bmid.engine.boot_watch import BootWatch
 from bmid.engine.export_watch import ExportWatch
 from bmid.engine.herald import Herald
-from bmid.engine.identity import Identity
+from bmid.engine.identity import Identity, Ports
 from bmid.engine.keeper import Keeper
 from bmid.engine.outgoing import OutboxReader
 from bmid.engine.upload_desk import UploadDesk
@@ -35,8 +35,7 @@ from bmid.errors import BmiError, Misconfigured, TransientError
 from bmid.handlers.registry import Registry, discover
 from bmid.http.app import build
 from bmid.http.server import HttpServer
-from bmid.model.entity import Network
-from bmid.parts import make_broker, make_database, make_ports, make_presence, make_site
+from bmid.parts import make_broker, make_database, make_network, make_ports, make_presence, make_site
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.scheduler.service import Clockwork
 from bmid.settings import Settings
@@ -64,13 +63,14 @@ class _Health:
 
 
 class Head:
-    """One head: everything made, nothing started until `run`."""
+    """One head: everything made, nothing started until `run`. `ports` stand in for those that the settings name."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ports: Ports | None = None, loops: tuple[Loop, ...] = ()) -> None:
         self.settings = settings
+        self.loops = loops
         self.registry: Registry = discover()
         self.database = make_database(settings)
-        self.ports = make_ports(settings)
+        self.ports = ports or make_ports(settings)
         self.work, self.news, self.abroad = Bell(), Bell(), Bell()
         self._locks = [*self._lock()]
         self._began = False
@@ -155,16 +155,15 @@ class Head:
             if alone and others:
                 detail = f"head {others[0].name} is alive, and this database or storage serves one head only"
                 raise Misconfigured(detail, todo="Use PostgreSQL and a shared storage for several heads.")
-            keep(tx, self._network())
+            keep(tx, make_network(self.settings))
         self.keeper.start()
         self._began = True
         log.info("head.began", head=self.identity.head, instance=self.identity.instance)
 
-    def _network(self) -> Network:
-        row = self.settings.network
-        shards = self.settings.target.shards
-        portal = f"{shards[0].portal_address}:{shards[0].portal_port}" if shards else ""
-        return Network(row.name, str(row.subnet), str(row.first), str(row.last), row.interface, portal)
+    @property
+    def serving(self) -> bool:
+        """Whether messages are taken and answered."""
+        return self._began and all(link.is_open for link in self._links)
 
     def daemon(self) -> Daemon:
         """All loops, in the order of their start."""
@@ -173,6 +172,7 @@ class Head:
         consumer = Consumer(broker, name, self.acceptance)
         responder = Responder(broker, name, Answerer(self.database, self.registry, self.identity))
         pinger = Pinger(broker, name, consumer, (self.relay, responder))
+        self._links = (self.relay.link, consumer.link, responder.link)
         boots = BootWatch(self.database, self.ports.target, self.acceptance, self.site, self.identity)
         exports = ExportWatch(self.database, self.ports.target, self.acceptance, self.identity)
         loops = [
@@ -186,6 +186,7 @@ class Head:
             Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),
             Loop("ping", self._begun(lambda: pinger.run_once(1.0)), 0, close=pinger.close),
             *([] if self.database.sqlite else self._wires()),
+            *self.loops,
         ]  # fmt: skip
         bells = (self.work, self.news, self.abroad)
         return Daemon(loops, bells, self.settings.head.drain, self._status, lambda: pinger.silences < MAX_SILENCES)

@@ -6,8 +6,10 @@ import json
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bmid.bootstrap import Head
 from bmid.checkup import examine
@@ -44,11 +46,22 @@ main.add_command(head)
 
 
 @main.command()
-@click.pass_obj
-def run(config: Path) -> None:
+@click.option("--sandbox", is_flag=True, help="Real messages, and a world in memory: see docs/sandbox.md.")
+@click.option("--broker", metavar="URL", help="Of a sandbox: amqp://USER:PASSWORD@HOST/VHOST.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Of a sandbox: what it keeps, for its next start.")
+@click.option("--boot-delay", type=click.FloatRange(0, 60), help="Of a sandbox: seconds that a node takes to boot [2].")
+@click.option("--example", is_flag=True, help="Of a sandbox: begin with a project, an image and nodes.")
+@click.pass_context
+def run(context: click.Context, /, sandbox: bool, **options: Any) -> None:
     """Run the daemon until it gets SIGTERM."""
+    named = context.parent and context.parent.get_parameter_source("config") is not ParameterSource.DEFAULT
     try:
-        Head(read_settings(config)).run()
+        if sandbox:
+            import_module("bmid.sandbox.site").run(context.obj if named else None, **options)
+        elif any(value not in (None, False) for value in options.values()):
+            raise click.UsageError("only a --sandbox takes these options")
+        else:
+            Head(read_settings(context.obj)).run()
     except BmiError as error:
         fail(error)
 

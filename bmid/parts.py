@@ -11,12 +11,13 @@ from bmid.drivers.loader import OnDemand, load
 from bmid.engine.identity import Ports
 from bmid.errors import Misconfigured
 from bmid.model.chap import chap_secret
+from bmid.model.entity import Network
 from bmid.model.site import Site
 from bmid.settings import Settings
 from bmid.store.database import Database
 from bmid.store.heads import Presence
 
-__all__ = ["make_broker", "make_database", "make_ports", "make_presence", "make_site"]
+__all__ = ["make_broker", "make_database", "make_network", "make_ports", "make_presence", "make_site"]
 
 
 def make_database(settings: Settings) -> Database:
@@ -51,6 +52,13 @@ def _foreign(settings: Settings, pools: tuple[str, ...]) -> tuple[str, ...]:
     return pools
 
 
+def make_network(settings: Settings) -> Network:
+    """The boot network as a row."""
+    row, shards = settings.network, settings.target.shards
+    portal = f"{shards[0].portal_address}:{shards[0].portal_port}" if shards else ""
+    return Network(row.name, str(row.subnet), str(row.first), str(row.last), row.interface, portal)
+
+
 def make_presence(ports: Ports, url: str) -> Presence:
     """What this head says of itself."""
     portals = {shard: ports.target.portal(shard) for shard in ports.target.shards}
@@ -78,9 +86,9 @@ def make_ports(settings: Settings) -> Ports:
         storage=load("storage", storage.driver, _plain(chosen) if chosen else {}),
         target=load("target", settings.target.driver, {"shards": shards, "timeout": settings.target.timeout}),
         boot=load("boot", boot.driver, _plain(boot) | {"interface": settings.network.interface, "server": server}),
-        imaging=load("imaging", "qemu", limits),
+        imaging=load("imaging", images.driver, limits),
         power=OnDemand("power", power.drivers, power_options),
-        isolation=load("isolation", "none", {}),
+        isolation=load("isolation", settings.isolation.driver, {}),
         seeds=load("seed", settings.seed.driver, _plain(settings.seed)),
         secret=lambda disk, generation: chap_secret(site_key, disk, generation),
         staging=images.staging_folder,

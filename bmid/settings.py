@@ -159,6 +159,7 @@ class Power(Section):
 class Images(Section):
     """Where images come from, and how large they may be."""
 
+    driver: str = Field("qemu", description="who looks at files and copies them; an entry point in bmid.imaging")
     import_folder: Path | None = Field(None, description="image.import may take files from here")
     export_folder: Path | None = Field(None, description="image.export may write files to here")
     import_pools: tuple[str, ...] = Field((), description="pools that image.import may take RBD images from")
@@ -169,6 +170,12 @@ class Images(Section):
     max_memory: int = Field(2 << 30, gt=0, description="bytes of memory that qemu-img may use")
     max_seconds: int = Field(6 * 3600, gt=0, description="seconds of CPU that one copy may use")
     upload_deadline: float = Field(3600.0, gt=0, description="seconds until an upload must be there")
+
+
+class Isolation(Section):
+    """Who may have which node."""
+
+    driver: str = Field("none", description="the name of an entry point in bmid.isolation; none: everybody any")
 
 
 class Http(Section):
@@ -227,6 +234,7 @@ class Settings(BaseSettings):
     network: Network = Network()
     power: Power = Power()
     images: Images = Images()
+    isolation: Isolation = Isolation()
     http: Http = Http()
     engine: Engine = Engine()
     chap: Chap = Chap()

@@ -33,6 +33,7 @@ EXAMPLES: dict[str, Any] = {
     "broker.password_file": "/etc/bmid/broker.password",
     "broker.ca_file": "/etc/bmid/broker-ca.pem",
     "images.import_folder": "/srv/bmi/imports",
+    "images.export_folder": "/srv/bmi/exports",
     "http.url": "https://head-a.example.org:8470",
     "target.shards.name": "s0",
     "target.shards.socket": "/var/run/tgtd/socket.0",
