@@ -138,7 +138,7 @@ def _resumed(context: Context, kept: Disk, node: Node, home: placement.Home) -> 
 
 def finish(command: MapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
     """The disk is in use, and its boot is watched."""
-    return mapped(context, command.node, plan)
+    return mapped(context, command.node, command.image, plan)
 
 
 def undo(command: MapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
@@ -147,7 +147,7 @@ def undo(command: MapNode, context: Context, plan: Plan, marks: Mapping[str, Any
     free = (Put(with_disk(node, None)),) if node else ()
     if disk is None:
         return free
-    return (*free, Put(parked(disk)) if plan.memo["resumed"] else Drop(disk))
+    return (*free, Put(parked(disk)) if plan.memo.get("resumed") else Drop(disk))
 
 
 HANDLER = Handler(MapNode, NodeMapped, keys, plan, finish, undo=undo)

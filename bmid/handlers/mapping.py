@@ -117,17 +117,18 @@ def parked(disk: Disk) -> Disk:
     return replace(disk, state=DiskState.PARKED, node=None, head=None, shard=None, owner=None)
 
 
-def mapped(context: Context, node: str, plan: Plan, *more: Change) -> Outcome:
-    """The disk is in use, its boot is watched, and the event says where everything is."""
+def mapped(context: Context, node: str, asked: str | None, plan: Plan, *more: Change) -> Outcome:
+    """The disk is in use, its boot is watched, and the event says where all is, the image as it was `asked` for."""
     view, memo = context.view, plan.memo
     disk = view.disk(memo["disk"])
     assert disk is not None  # noqa: S101 - a row of ours, under our claim
-    image = view.image_by_id(disk.image)
+    found = view.image_by_id(disk.image)
+    image = asked or (f"{found.project}/{found.name}" if found else "")
     event = NodeMapped(
         operation=context.operation,
         project=disk.project,
         node=node,
-        image=f"{image.project}/{image.name}" if image else "",
+        image=image,
         disk=disk.name,
         address=disk.address or "",
         hostname=disk.hostname or node,

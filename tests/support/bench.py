@@ -21,6 +21,7 @@ from bmid.drivers.boot.memory import MemoryBoot
 from bmid.drivers.imaging.memory import MemoryImaging
 from bmid.drivers.isolation.none import NoIsolation
 from bmid.drivers.power.memory import MemoryPower
+from bmid.drivers.seed.memory import MemorySeeds
 from bmid.drivers.storage.memory import MemoryStorage
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.boot_watch import BootWatch
@@ -48,7 +49,7 @@ __all__ = ["LEASE", "Bench", "Letter"]
 LEASE = 30.0
 NETWORK = Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260")
 MIB = 1 << 20
-TWINS = ("storage", "target", "boot", "power", "imaging")
+TWINS = ("storage", "target", "boot", "power", "imaging", "seeds")
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,11 @@ class Bench(Record):
         self.target = LinkedTarget(self.storage)
         self.boot = MemoryBoot()
         self.power = MemoryPower()
+        self.seeds = MemorySeeds()
         self.imaging = MemoryImaging(write=self.storage.write, read=self.storage.read, run=self.storage.run)
-        self.staging, self.imports = folder / "staging", folder / "imports"
-        self.staging.mkdir(exist_ok=True)
-        self.imports.mkdir(exist_ok=True)
+        self.staging, self.imports, self.exports = (folder / name for name in ("staging", "imports", "exports"))
+        for one in (self.staging, self.imports, self.exports):
+            one.mkdir(exist_ok=True)
         self.rings = 0
         self._instances = itertools.count(1)
         self._ids = itertools.count(1)
@@ -147,8 +149,8 @@ class Bench(Record):
     def ports(self) -> Ports:
         """The twins behind the trip wire."""
         return Ports(
-            exports=self.folder / "exports",
-            seeds=cast(Any, None),
+            exports=self.exports,
+            seeds=Wired("seeds", self.seeds, self.trip),
             storage=Wired("storage", self.storage, self.trip),
             target=Wired("target", self.target, self.trip),
             boot=Wired("boot", self.boot, self.trip),

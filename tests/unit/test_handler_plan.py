@@ -64,7 +64,7 @@ def test_a_map_is_clone_export_pointer_power() -> None:
     )  # fmt: skip
     assert plan.reserve == (Put(made), Put(node(disk=OPERATION, generation=1)))
     assert plan.home == "h1"
-    assert plan.memo == {"changed": True, "disk": OPERATION, "power": "cycle"}
+    assert plan.memo == {"changed": True, "disk": OPERATION, "power": "cycle", "resumed": False}
 
 
 def test_the_metadata_beside_the_disk_says_whose_it_is() -> None:
