@@ -7,7 +7,10 @@ ext4 partition of that disk, which prints one line on ttyS0, offers a login (roo
     BMI-TINY host=n1 root=/dev/sda2 seen=golden found=- wrote=n1-5f3a9c21
 
 `host` is the name that DHCP gave, `seen` the text of /marker (part of the image), `found` what an earlier boot from
-this very disk wrote, and `wrote` what this boot wrote (a text that no other boot writes).
+this very disk wrote, and `wrote` what this boot wrote (a text that no other boot writes). A disk with a seed beside it
+(LUN 2) has its host name from there, and says before that which instance it is, and whether it was another one before:
+
+    BMI-SEED instance=0198c2f0a1b27cd3a5e6f70812345678 host=web1 first=yes
 
 It keeps the session of its initramfs and has no iscsid, so it does not outlive a restart of the target's server, and
 it does not hear the power button. What a target sees of its boot is told in tests/boot/README.md.
@@ -30,6 +33,7 @@ from lab.image.package import PackageCache
 
 BOOT_MIB = 30
 ROOT_MIB = 25
+SEED_MODULES = ("isofs",)
 MODULES = ("virtio_pci", "virtio_net", "sd_mod", "iscsi_tcp", "iscsi_ibft", "crc32c_generic")
 KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=5 mitigations=off no_timer_check"
 
@@ -107,10 +111,11 @@ def _initramfs(work: Path, unpacked: Path) -> Path:
     _busybox(root, unpacked)
     for name in ("proc", "sys", "dev", "run", "new", "modules", "etc/iscsi"):
         (root / name).mkdir(parents=True)
-    order = load_order(unpacked / "lib/modules", MODULES)
-    for module in order:
-        shutil.copy(module, root / "modules")
-    (root / "modules/order").write_text("".join(f"{module.name}\n" for module in order))
+    for name, wanted in (("order", MODULES), ("seed", SEED_MODULES)):
+        order = load_order(unpacked / "lib/modules", wanted)
+        for module in order:
+            shutil.copy(module, root / "modules")
+        (root / "modules" / name).write_text("".join(f"{module.name}\n" for module in order))
     _with_libraries(root, unpacked, unpacked / "sbin/iscsistart")
     shutil.copy(_recipe("init"), root / "init")
     (root / "init").chmod(0o755)
