@@ -59,13 +59,17 @@ class Imaging(ABC):
     def convert(self, job: str, file: Path, found: ImageFile, destination: str) -> None:
         """Start: copy the file that `inspect` found (format forced) into the storage's destination, as raw."""
 
+    @abstractmethod
     def copy(self, job: str, source: str, size: int, destination: str) -> None:
-        """Start: copy raw bytes from one place to another that exists already; both as the storage names them."""
+        """Start: copy raw bytes from one place to another that exists already and is empty, as is one that `convert`
+        writes to; both as the storage names them."""
 
+    @abstractmethod
     def write(self, job: str, source: str, size: int, file: Path, format: Literal["raw", "qcow2"]) -> None:
         """Start: write raw bytes, from a place as the storage names it, to a new file. An unfinished one of that name
         is dropped; when the job is done, the file is whole and on the disk, and `result` has its size and digest."""
 
+    @abstractmethod
     def run(self, job: str, errand: Errand) -> None:
         """Start: a storage's own tool, under the same limits."""
 

@@ -97,43 +97,55 @@ class Storage(ABC):
 
     @abstractmethod
     def remove_image(self, image: str) -> None:
-        """Ensure that the image is absent (moved to trash). PermanentError `image-in-use` while clones hang on it."""
+        """Ensure that the image is absent (moved to trash). PermanentError `image-in-use` while disks hang on it, or
+        images that share its bytes; its problem names them as `disks` and `images`."""
 
+    @abstractmethod
     def address(self, image: str) -> str:
         """Where qemu-img reads a sealed image, format raw. No I/O."""
 
+    @abstractmethod
     def clone_image(self, image: str, copy: str) -> None:
         """Ensure that an unsealed image `copy` is there which shares its bytes with the sealed `image`, dropping an
-        unfinished one. Needs `capabilities.cow`; a sealed one is an error."""
+        unfinished one. Needs `capabilities.cow` (else PermanentError `clone-unsupported`); a sealed one is an error."""
 
+    @abstractmethod
     def freeze(self, disk: str, snapshot: str) -> None:
         """Ensure a snapshot of the disk, as it is when it is asked for first. Where one of a disk in use would not be
         consistent (`capabilities.live_snapshot`), the caller has made sure that nobody uses it."""
 
+    @abstractmethod
     def thaw(self, disk: str, snapshot: str) -> None:
         """Ensure that the snapshot is absent, also where the disk is."""
 
+    @abstractmethod
     def duplicate(self, disk: str, snapshot: str, image: str) -> Errand | None:
         """Begin an unsealed image that holds a disk's snapshot and needs neither of them later; an unfinished one of
         that id is dropped. None: it is whole already. It may go on sharing bytes with the image the disk was cloned
         from."""
 
+    @abstractmethod
     def foreign_source(self, pool: str, image: str, snapshot: str | None) -> Foreign:
         """An image that somebody else keeps, or a snapshot of it, opened for reading only and left as it was found.
 
         PermanentError `source-unknown` where it isn't there, `source-in-use` for one without snapshot that somebody has
-        open, `pools-unsupported` where the storage has no pools.
+        open; and, as from the other calls for foreign things, `pools-unsupported` where the storage has no pools,
+        `pool-unknown` where it hasn't this one, `pool-forbidden` where it may not use it.
         """
 
+    @abstractmethod
     def create_foreign(self, pool: str, image: str, size: int, mark: str) -> Foreign:
         """Make an empty image in a pool for somebody else, marked as ours until it is whole. One with this mark is
         made anew. PermanentError `export-exists` where another one has the name: nothing is overwritten."""
 
+    @abstractmethod
     def release_foreign(self, pool: str, image: str, mark: str) -> None:
-        """It is whole: take the mark off. From now on it is nobody's that we know."""
+        """It is whole: take the mark off. From now on it is nobody's that we know. One without this mark is left."""
 
+    @abstractmethod
     def remove_foreign(self, pool: str, image: str, mark: str) -> None:
-        """Ensure that nothing with this mark is there; what has no mark, or another, is left alone."""
+        """Ensure that nothing with this mark is there; what has no mark, or another, is left alone. Fine where there
+        are no pools, and where we may not use this one: nothing of ours can be there."""
 
     @abstractmethod
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:

@@ -6,6 +6,7 @@ What it runs, and what its output means, is the driver's matter.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -54,6 +55,19 @@ class Child:
             self.kill()
             code = self._process.poll()
         return code
+
+    def wait(self, seconds: float) -> None:
+        """Return when it has ended, at once, or after so many seconds."""
+        try:
+            handle = os.pidfd_open(self._process.pid)
+        except ProcessLookupError:
+            return
+        try:
+            end = select.poll()
+            end.register(handle, select.POLLIN)
+            end.poll(seconds * 1000)
+        finally:
+            os.close(handle)
 
     def output(self) -> str:
         """What it printed so far: the last part of it."""

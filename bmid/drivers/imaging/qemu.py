@@ -1,38 +1,37 @@
-"""Image files looked at and converted by child processes: the driver `qemu`.
+"""Image files looked at, converted, copied and written by child processes: the driver `qemu`.
 
-What is looked at is in inspection.py, the limits of a child in child.py; here jobs are started, followed and read.
+What is looked at is in inspection.py, how a file is written in export.py, the limits of a child in child.py, what its
+output means in outcome.py; here jobs are started and followed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
-from bmid.drivers.base import ImageFile, Imaging, Job, JobState
+from bmid.drivers.base import Errand, ImageFile, Imaging, Job, JobState
 from bmid.drivers.imaging.child import Child, Nursery
 from bmid.drivers.imaging.inspection import Request, source_of
+from bmid.drivers.imaging.outcome import read_copy, read_export, read_inspection
 from bmid.drivers.imaging.verdict import Limits
 from bmid.errors import Misconfigured
 
 __all__ = ["QemuImaging", "unpacked_path"]
 
 _GIB = 1 << 30
-_PERCENT = re.compile(r"\((\d+(?:\.\d+)?)/100%\)")
-# What the ends of qemu-img's complaints mean: words, problem, whether a retry could help.
-_COMPLAINTS = (
-    (("No space left", "quota"), "pool-full", "the storage is full: free space in it", True),
-    (("timed out",), "storage-timeout", "the storage did not answer in time", True),
-    (("error while reading",), "image-damaged", "the file can't be read to its end: copy or upload it again", False),
-    (("allocate memory",), "imaging-memory", "the conversion needs more memory than its limit allows", False),
-)
+_MOST_PATIENCE = 2.0  # seconds that one thread of a worker gives a child
+# -W: writes need not be in order, which more than doubles the speed into RBD; more coroutines add nothing.
+# What is written to was made just now and is empty: without being told QEMU would first clear all of it.
+_INTO = ("qemu-img", "convert", "-p", "-n", "-W", "--target-is-zero", "-O", "raw")
 
 
 @dataclass
@@ -78,20 +77,30 @@ class QemuImaging(Imaging):
         request = Request(str(source), str(target), sha256, declared, self._limits)
         # No -I: the package is found by PYTHONPATH, which is ours in the child.
         command = [sys.executable, "-s", "-m", "bmid.drivers.imaging.inspection", json.dumps(asdict(request))]
-        self._start(job, command, _read_inspection, max(self._limits.unpacked, 1 << 20), target)
+        self._start(job, command, read_inspection, max(self._limits.unpacked, 1 << 20), target)
 
     def convert(self, job: str, file: Path, found: ImageFile, destination: str) -> None:
-        # -W: writes need not be in order, which more than doubles the speed into RBD; more coroutines add nothing.
-        command = ["qemu-img", "convert", "-p", "-n", "-W", "-O", "raw"]
-        command += [source_of(file, found.format), destination]
         size = found.virtual_size
+        command = [*_INTO, source_of(file, found.format), destination]
+        self._start(job, command, partial(read_copy, size=size, from_file=True), self._disk(size))
 
-        def read(child: Child, code: int | None) -> Job:
-            return _read_conversion(child, code, size)
+    def copy(self, job: str, source: str, size: int, destination: str) -> None:
+        command = [*_INTO, "-f", "raw", source, destination]
+        self._start(job, command, partial(read_copy, size=size, from_file=False), self._disk(size))
 
-        self._start(job, command, read, max(self._limits.virtual_size, found.virtual_size))
+    def write(self, job: str, source: str, size: int, file: Path, format: Literal["raw", "qcow2"]) -> None:
+        command = [sys.executable, "-s", "-m", "bmid.drivers.imaging.export", source, str(file), format]
+        tables = size // 1024 + (64 << 20)  # a qcow2 without packing is this much longer than its disk, at most
+        self._start(job, command, partial(read_export, size=size, format=format), self._disk(size) + tables, file)
 
-    def poll(self, job: str) -> Job | None:
+    def run(self, job: str, errand: Errand) -> None:
+        self._start(job, errand.command, partial(read_copy, size=errand.size, from_file=False), self._disk(errand.size))
+
+    def poll(self, job: str, patience: float = 0.0) -> Job | None:
+        with self._lock:
+            work = self._jobs.get(job)
+        if patience > 0 and work is not None and work.final is None:
+            work.child.wait(min(patience, _MOST_PATIENCE))
         with self._lock:
             work = self._jobs.get(job)
             if work is None or work.final is not None:
@@ -117,10 +126,14 @@ class QemuImaging(Imaging):
             if work.target:
                 work.target.unlink(missing_ok=True)
 
+    def _disk(self, size: int) -> int:
+        """The longest file that may come of a disk."""
+        return max(self._limits.virtual_size, size)
+
     def _start(
         self,
         job: str,
-        command: list[str],
+        command: Sequence[str],
         read: Callable[[Child, int | None], Job],
         longest_file: int,
         target: Path | None = None,
@@ -134,37 +147,3 @@ class QemuImaging(Imaging):
 def unpacked_path(source: Path, workspace: Path) -> Path:
     """Where the unpacked copy of a file goes: one name for each source."""
     return workspace / f"unpacked-{hashlib.sha256(str(source).encode()).hexdigest()[:16]}"
-
-
-def _read_inspection(child: Child, code: int | None) -> Job:
-    lines = [json.loads(line) for line in child.output().splitlines() if line.startswith("{") and line.endswith("}")]
-    last = lines[-1] if lines else {}
-    if code is None:
-        return Job(JobState.RUNNING, last.get("done", 0), last.get("total", 0))
-    if "found" in last:
-        found = ImageFile(**last["found"])
-        return Job(JobState.DONE, found.size, found.size, found)
-    if "problem" in last:
-        slug, detail, retry = last["problem"]
-        return Job(JobState.FAILED, problem=(slug, detail, retry))
-    return _died(child, code)
-
-
-def _read_conversion(child: Child, code: int | None, size: int) -> Job:
-    percents = _PERCENT.findall(child.output())
-    done = int(float(percents[-1]) * size / 100) if percents else 0
-    if code is None:
-        return Job(JobState.RUNNING, done, size)
-    return Job(JobState.DONE, size, size) if code == 0 else _died(child, code)
-
-
-def _died(child: Child, code: int) -> Job:
-    if child.overdue or code == -24:  # SIGXCPU
-        detail = "the work on the image took longer than its limit: import a smaller image, or have the limit raised"
-        return Job(JobState.FAILED, problem=("imaging-timeout", detail, False))
-    complaint = child.errors().strip()
-    for words, slug, detail, retry in _COMPLAINTS:
-        if any(word in complaint for word in words):
-            return Job(JobState.FAILED, problem=(slug, detail, retry))
-    last = complaint.rpartition("\n")[2][-300:]
-    return Job(JobState.FAILED, problem=("imaging-failed", f"the work on the image ended with {code}: {last}", True))

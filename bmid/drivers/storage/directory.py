@@ -1,28 +1,31 @@
 """Golden images and disks as raw sparse files in a folder: the driver `directory`, for one head.
 
 Below the folder: images/ID.raw, golden once images/ID.json lies beside it; disks/ID.raw with disks/ID.json;
-trash/KIND-ID.*. A name appears by rename, when what it names is complete and on the disk. Copying lives in sparse.py.
+snapshots/DISK@ID.raw; trash/KIND-ID.*. A name appears by rename, when what it names is complete and on the disk.
+Copying lives in sparse.py, small values in directory_file.py.
+
+Where the file system can't share blocks, a snapshot would be a copy of the disk, and then there would be another for
+the image made of it. So there a snapshot is only a link to the disk: nobody uses the disk until it is thawed.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from bmid.drivers.base import Backing, Storage, StorageCapabilities, Stored, Usage
-from bmid.drivers.storage.sparse import clone_file, reflinks, sync_folder
-from bmid.errors import BmiError, PermanentError, TransientError
+from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.storage.directory_file import read_json, translated, unsupported, write_json
+from bmid.drivers.storage.sparse import clone_file, ensure_room, reflinks, sync_folder
+from bmid.errors import PermanentError
 
 __all__ = ["DirectoryStorage"]
 
-_FREE_SPACE = "Free space on this file system; remove disks and images that nobody needs."
-_REACH = "See whether the folder that the settings name is there, and whether bmid may write to it."
+# Into a file made just now, which is empty: so QEMU needn't clear it first.
+_COPY = ("qemu-img", "convert", "-p", "-n", "-W", "--target-is-zero", "-f", "raw", "-O", "raw")
 
 
 class DirectoryStorage(Storage):
@@ -32,18 +35,19 @@ class DirectoryStorage(Storage):
         self._folder = folder
         self._images = folder / "images"
         self._disks = folder / "disks"
+        self._snapshots = folder / "snapshots"
         self._trash = folder / "trash"
 
     @cached_property
     def capabilities(self) -> StorageCapabilities:  # type: ignore[override]
         """Found by trying: whether the file system shares blocks between files."""
-        with _translated():
+        with translated():
             self._prepare()
             cow = reflinks(self._trash)
         return StorageCapabilities(cow=cow, shared=False, live_snapshot=cow, owners=False)
 
     def check(self) -> str:
-        with _translated():
+        with translated():
             self._prepare()
             probe = self._trash / f"probe.{os.getpid()}"
             probe.write_bytes(b"")
@@ -51,17 +55,15 @@ class DirectoryStorage(Storage):
         return f"folder {self._folder}, {'reflinks' if self.capabilities.cow else 'sparse copies'}"
 
     def usage(self) -> Usage:
-        with _translated():
+        with translated():
             self._prepare()
             figures = os.statvfs(self._folder)
         return Usage(total=figures.f_blocks * figures.f_frsize, free=figures.f_bavail * figures.f_frsize)
 
     def create_image(self, image: str, size: int) -> str:
-        with _translated():
+        with translated():
             self._prepare()
-            if self.sealed(image):
-                raise PermanentError("image-sealed", f"image {image} is golden already")
-            path = self._images / f"{image}.raw"
+            path = self._unsealed(image)
             path.unlink(missing_ok=True)  # its unfinished writer, if it lives, writes into nothing
             with path.open("xb") as file:
                 file.truncate(size)
@@ -69,22 +71,22 @@ class DirectoryStorage(Storage):
         return str(path)
 
     def read_image(self, image: str, offset: int, length: int) -> bytes:
-        with _translated(), (self._images / f"{image}.raw").open("rb") as file:
+        with translated(), (self._images / f"{image}.raw").open("rb") as file:
             return os.pread(file.fileno(), length, offset)
 
     def seal_image(self, image: str, metadata: Mapping[str, object]) -> None:
-        with _translated():
+        with translated():
             with (self._images / f"{image}.raw").open("rb") as file:
                 os.fsync(file.fileno())
-            _write(self._images / f"{image}.json", {"metadata": dict(metadata)})
+            write_json(self._images / f"{image}.json", {"metadata": dict(metadata)})
 
     def sealed(self, image: str) -> bool:
-        with _translated():
+        with translated():
             return (self._images / f"{image}.json").exists() and (self._images / f"{image}.raw").exists()
 
     def remove_image(self, image: str) -> None:
         # A copy doesn't need its original, but elsewhere a clone does: one promise for all storages.
-        with _translated():
+        with translated():
             self._prepare()
             disks = [path.stem for path in self._disks.glob("*.raw") if self._origin(path) == image]
             if disks:
@@ -93,28 +95,81 @@ class DirectoryStorage(Storage):
                 raise PermanentError("image-in-use", detail, todo=todo, disks=disks)
             self._discard(self._images, image)
 
+    def address(self, image: str) -> str:
+        return str(self._images / f"{image}.raw")
+
+    def clone_image(self, image: str, copy: str) -> None:
+        golden = self._golden(image)
+        if not self.capabilities.cow:
+            detail = "this file system can't share blocks between files"
+            raise PermanentError("clone-unsupported", detail, todo="Ask for a copy of all bytes.")
+        with translated():
+            clone_file(golden, self._unsealed(copy))
+
+    def freeze(self, disk: str, snapshot: str) -> None:
+        path, frozen = self._disks / f"{disk}.raw", self._frozen(disk, snapshot)
+        with translated():
+            self._prepare()
+            if not path.exists():
+                raise PermanentError("storage-missing", f"there is no disk {disk} in {self._folder}")
+            if not os.path.lexists(frozen):
+                if self.capabilities.cow:
+                    clone_file(path, frozen)
+                else:
+                    frozen.symlink_to(path)
+
+    def thaw(self, disk: str, snapshot: str) -> None:
+        with translated():
+            self._frozen(disk, snapshot).unlink(missing_ok=True)
+
+    def duplicate(self, disk: str, snapshot: str, image: str) -> Errand | None:
+        frozen = self._frozen(disk, snapshot)
+        with translated():
+            if not frozen.exists():
+                raise PermanentError("storage-missing", f"there is no snapshot {snapshot} of disk {disk}")
+            if self.capabilities.cow:
+                clone_file(frozen, self._unsealed(image))
+                return None
+            with frozen.open("rb") as source:
+                ensure_room(source.fileno(), self._images)
+        size = frozen.stat().st_size
+        return Errand((*_COPY, str(frozen), self.create_image(image, size)), size)
+
+    def foreign_source(self, pool: str, image: str, snapshot: str | None) -> Foreign:
+        raise unsupported()
+
+    def create_foreign(self, pool: str, image: str, size: int, mark: str) -> Foreign:
+        raise unsupported()
+
+    def release_foreign(self, pool: str, image: str, mark: str) -> None:
+        raise unsupported()
+
+    def remove_foreign(self, pool: str, image: str, mark: str) -> None:
+        return
+
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
-        if not self.sealed(image):
-            raise PermanentError("image-missing", f"there is no golden image {image}", todo="Import it again.")
-        with _translated():
+        golden = self._golden(image)
+        with translated():
             self._prepare()
             path = self._disks / f"{disk}.raw"
-            _write(path.with_suffix(".json"), {"image": image, "metadata": dict(metadata)})
+            write_json(path.with_suffix(".json"), {"image": image, "metadata": dict(metadata)})
             if not path.exists():
-                clone_file(self._images / f"{image}.raw", path)
+                clone_file(golden, path)
 
     def describe(self, disk: str, metadata: Mapping[str, object]) -> None:
         path = self._disks / f"{disk}.raw"
-        with _translated():
+        with translated():
             if not path.exists():
                 raise PermanentError("storage-missing", f"there is no disk {disk} in {self._folder}")
-            _write(path.with_suffix(".json"), {"image": self._origin(path), "metadata": dict(metadata)})
+            write_json(path.with_suffix(".json"), {"image": self._origin(path), "metadata": dict(metadata)})
 
     def discard(self, disk: str, metadata: Mapping[str, object]) -> None:
-        with _translated():
+        with translated():
             self._prepare()
             with suppress(PermanentError):
                 self.describe(disk, metadata)
+            for path in self._snapshots.glob(f"{disk}@*"):
+                path.unlink(missing_ok=True)
             self._discard(self._disks, disk)
 
     def backing(self, disk: str) -> Backing:
@@ -127,18 +182,18 @@ class DirectoryStorage(Storage):
         return
 
     def inventory(self, metadata: bool = True) -> Iterator[Stored]:
-        with _translated():
+        with translated():
             self._prepare()
             found = [("image", path.stem, path) for path in self._images.glob("*.raw")]
             found += [("disk", path.stem, path) for path in self._disks.glob("*.raw")]
             found += [("trash", path.stem.partition("-")[2], path) for path in self._trash.glob("*-*.raw")]
         for kind, identity, path in found:
-            value = _read(path.with_suffix(".json")).get("metadata") if metadata else None
+            value = read_json(path.with_suffix(".json")).get("metadata") if metadata else None
             yield Stored(kind, identity, value if isinstance(value, dict) else {})
 
     def purge(self, limit: int) -> int:
         removed = 0
-        with _translated():
+        with translated():
             # A rename sets the time of change, so the trash is ordered by when things came into it.
             for path in sorted(self._trash.glob("*-*.raw"), key=lambda path: path.stat().st_ctime_ns)[:limit]:
                 path.with_suffix(".json").unlink(missing_ok=True)
@@ -150,11 +205,25 @@ class DirectoryStorage(Storage):
         return
 
     def _prepare(self) -> None:
-        for folder in (self._images, self._disks, self._trash):
+        for folder in (self._images, self._disks, self._snapshots, self._trash):
             folder.mkdir(mode=0o750, exist_ok=True)  # the folder above is the site's: it may be a mount that is missing
 
+    def _frozen(self, disk: str, snapshot: str) -> Path:
+        return self._snapshots / f"{disk}@{snapshot}.raw"
+
+    def _golden(self, image: str) -> Path:
+        if not self.sealed(image):
+            raise PermanentError("image-missing", f"there is no golden image {image}", todo="Import it again.")
+        return self._images / f"{image}.raw"
+
+    def _unsealed(self, image: str) -> Path:
+        """Where an image is to be made, in the place of an unfinished one."""
+        if self.sealed(image):
+            raise PermanentError("image-sealed", f"image {image} is golden already")
+        return self._images / f"{image}.raw"
+
     def _origin(self, path: Path) -> object:
-        return _read(path.with_suffix(".json")).get("image")
+        return read_json(path.with_suffix(".json")).get("image")
 
     def _discard(self, folder: Path, identity: str) -> None:
         """Into the trash: the file last, because by it all the rest is found."""
@@ -167,42 +236,3 @@ class DirectoryStorage(Storage):
             path.rename(gone)
         path.with_suffix(".json").unlink(missing_ok=True)
         sync_folder(folder)
-
-
-def _write(path: Path, value: Mapping[str, object]) -> None:
-    """A file that is there with all of its text or, after whatever crash, as it was before."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    sync_folder(path.parent)
-
-
-def _read(path: Path) -> Mapping[str, object]:
-    """The JSON object in a file; empty where there is none."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The meaning of the operating system's errors for the engine."""
-    try:
-        yield
-    except OSError as error:
-        raise _meaning(error) from error
-
-
-def _meaning(error: OSError) -> BmiError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TransientError("pool-full", f"the storage folder is full ({error})", todo=_FREE_SPACE)
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return TransientError("storage-denied", f"the storage folder can't be written ({error})", todo=_REACH)
-    if error.errno == errno.ENOENT:
-        return TransientError("storage-down", f"something is missing in the storage folder ({error})", todo=_REACH)
-    return TransientError("storage-error", f"the storage folder failed ({error})", todo=_REACH)

@@ -15,7 +15,7 @@ from typing import Any
 
 import rados
 
-__all__ = ["identity", "read_metadata", "write_metadata"]
+__all__ = ["identity", "read_metadata", "remove_metadata", "write_metadata"]
 
 _CANCELED = 125
 _LONGEST_VALUE = 1 << 20  # bytes that a read takes at most
@@ -65,6 +65,12 @@ def read_metadata(pool: Any, image: str, key: str) -> Mapping[str, object] | Non
         if isinstance(value, dict):
             return value
     return {}
+
+
+def remove_metadata(pool: Any, image: str, key: str) -> None:
+    """Ensure that an image, named by its internal id, hasn't this value. Raises rados.Error."""
+    with suppress(rados.ObjectNotFound):
+        pool.execute(f"rbd_header.{image}", "rbd", "metadata_remove", _text(key))
 
 
 def _text(text: str) -> bytes:

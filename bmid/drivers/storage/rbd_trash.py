@@ -38,7 +38,12 @@ class Trash:
     def remove(self, pool: rados.Ioctx, name: str, entry: str) -> bool:
         """Remove one entry; False if it can't go yet, or somebody else removes it. Raises rbd.Error for all else."""
         try:
-            rbd.RBD().trash_remove(pool, entry)
+            try:
+                rbd.RBD().trash_remove(pool, entry)
+            except rbd.ImageHasSnapshots:
+                if not _strip(pool, entry):
+                    return False
+                rbd.RBD().trash_remove(pool, entry)
         except _NOT_YET:
             return False
         except rbd.OSError as error:
@@ -66,6 +71,15 @@ class Trash:
     def _forget(self, entry: str) -> None:
         with self._lock:
             self._half_moved.pop(entry, None)
+
+
+def _strip(pool: rados.Ioctx, entry: str) -> bool:
+    """Remove the snapshots of an entry; False if there were none, and it is clones that hold it."""
+    with rbd.Image(pool, image_id=entry) as handle:
+        left = [snapshot["name"] for snapshot in handle.list_snaps() if snapshot["namespace"] == 0]
+        for name in left:
+            handle.remove_snap(name)
+    return bool(left)
 
 
 def _text(value: str) -> bytes:

@@ -10,7 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 
-__all__ = ["clone_file", "reflinks", "sync_folder"]
+__all__ = ["clone_file", "ensure_room", "reflinks", "sync_folder"]
 
 _FICLONE = 0x40049409  # ioctl_ficlone(2): _IOW(0x94, 9, int)
 _CHUNK = 64 << 20  # bytes that the kernel copies in one call
@@ -59,6 +59,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def ensure_room(source: int, place: Path | int) -> None:
+    """Raise OSError ENOSPC where the space that is free now can't hold a copy of a file."""
+    needed, space = os.fstat(source).st_blocks * 512, os.statvfs(place)
+    if needed > space.f_bavail * space.f_frsize:
+        raise OSError(errno.ENOSPC, f"{needed} bytes are needed, {space.f_bavail * space.f_frsize} are free")
+
+
 def _reflink(source: int, copy: int) -> bool:
     try:
         fcntl.ioctl(copy, _FICLONE, source)
@@ -71,10 +78,7 @@ def _reflink(source: int, copy: int) -> bool:
 
 def _copy(source: int, copy: int) -> None:
     size = os.fstat(source).st_size
-    needed = os.fstat(source).st_blocks * 512
-    space = os.fstatvfs(copy)
-    if needed > space.f_bavail * space.f_frsize:
-        raise OSError(errno.ENOSPC, f"{needed} bytes are needed, {space.f_bavail * space.f_frsize} are free")
+    ensure_room(source, copy)
     os.ftruncate(copy, size)
     start = end = 0
     while end < size:
