@@ -43,6 +43,7 @@ def make_site(settings: Settings, upload_url: str) -> Site:
         power_off_deadline=settings.power.off_deadline,
         import_pools=_foreign(settings, settings.images.import_pools),
         export_pools=_foreign(settings, settings.images.export_pools),
+        max_size=settings.images.max_size,
     )
 
 

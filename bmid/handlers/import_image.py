@@ -1,46 +1,58 @@
-"""image.import: a file becomes a golden image. It comes by upload, or lies in the site's import folder."""
+"""image.import: a file or somebody else's RBD image becomes a golden image. A file comes by upload, or lies in the
+site's import folder; an RBD image lies in a pool that the settings list, and is left as it was found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bmid.handlers import demand
+from bmid.handlers import demand, place
 from bmid.handlers.base import Context, Handler, Outcome
+from bmid.handlers.place import FileName, RbdImage, RbdName, Sha256
 from bmid.messages.base import Command, Event
 from bmid.model.change import Change, Drop, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Image
 from bmid.model.name import ImageName, ProjectName, Text
-from bmid.steps.base import Plan, Step
+from bmid.model.site import Site
+from bmid.steps.base import Plan, Stages
+from bmid.steps.copy import CopyForeign
 from bmid.steps.image import CopyImage, InspectFile, ReceiveUpload, SealImage, TidyStaging
 
-__all__ = ["HANDLER", "ImageImported", "ImageSource", "ImportImage"]
+__all__ = ["HANDLER", "ImageImported", "ImageSource", "ImportImage", "RbdSource"]
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_+-])*$", max_length=200)]
+
+class RbdSource(RbdImage):
+    """An RBD image of somebody else, or a snapshot of it."""
+
+    snapshot: RbdName | None = Field(
+        None, description="a snapshot of it; without one nobody may have the image open for writing"
+    )
 
 
 class ImageSource(BaseModel):
-    """Where the bytes come from: exactly one of the two."""
+    """Where the bytes come from: exactly one of the three."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     upload: Sha256 | None = Field(None, description="SHA-256 (hex) of the token that the upload will be made with")
     file: FileName | None = Field(None, description="name of a file in the site's import folder")
+    rbd: RbdSource | None = Field(
+        None, description="an RBD image, raw, in a pool that the site's settings list; it is left as it was found"
+    )
 
     @model_validator(mode="after")
-    def _one(self) -> ImageSource:
-        if (self.upload is None) == (self.file is None):
-            raise ValueError("give exactly one of upload and file")
+    def _one(self) -> Self:
+        if sum(one is not None for one in (self.upload, self.file, self.rbd)) != 1:
+            raise ValueError("give exactly one of upload, file and rbd")
         return self
 
 
 class ImportImage(Command):
-    """Import a raw or qcow2 file, plain or compressed with gz, xz or zst."""
+    """Import a raw or qcow2 file, plain or compressed with gz, xz or zst; or an RBD image."""
 
     type: ClassVar[str] = "bmi.image.import.v1"
     project: ProjectName
@@ -49,6 +61,12 @@ class ImportImage(Command):
     format: Literal["raw", "qcow2"] | None = Field(None, description="found out once, and then forced, if not said")
     sha256: Sha256 | None = Field(None, description="digest of the file as it comes in; checked if given")
     description: Text = ""
+
+    @model_validator(mode="after")
+    def _of_a_file(self) -> Self:
+        if self.source.rbd and (self.format or self.sha256):
+            raise ValueError("format and sha256 are a file's; an RBD image is raw, and no file comes in to be digested")
+        return self
 
     def subject(self) -> str:
         """The image."""
@@ -65,7 +83,7 @@ class ImageImported(Event):
     id: str
     size: int
     format: str
-    sha256: str
+    sha256: str = Field(description="SHA-256 of the file as it came in; empty where an RBD image was the source")
     firmware: tuple[str, ...]
 
     def subject(self) -> str:
@@ -79,22 +97,38 @@ def keys(command: ImportImage) -> tuple[Key, ...]:
     return (Key(f"project:{command.project}", exclusive=False), image)
 
 
+def accept(command: ImportImage, site: Site) -> None:
+    """Only from pools that the settings list."""
+    if command.source.rbd:
+        place.require_listed(command.source.rbd.pool, site.import_pools, "import from")
+
+
 def plan(command: ImportImage, context: Context) -> Plan:
-    """Receive, look, copy, seal, tidy up."""
+    """The bytes into the storage, then sealed."""
     demand.require_free_image(context.view, command.project, command.image)
-    metadata = {"kind": "image", "project": command.project, "image": command.image, "id": context.operation}
-    receive: tuple[tuple[Step, ...], ...] = ()
-    if command.source.upload:
-        receive = ((ReceiveUpload(deadline=context.now + timedelta(seconds=context.site.upload_deadline)),),)
+    image = context.operation
+    metadata = {"kind": "image", "project": command.project, "image": command.image, "id": image}
+    seal = SealImage(image=image, metadata=metadata)
+    reserve = (Put(_image(command, context, {})),)
+    if rbd := command.source.rbd:
+        limit = context.site.max_size
+        copy = CopyForeign(image=image, pool=rbd.pool, source=rbd.image, snapshot=rbd.snapshot, limit=limit)
+        return Plan(reserve, ((copy,), (seal,)), home=context.head)
+    return Plan(reserve, _stages(command, context, seal), home=context.head)
+
+
+def _stages(command: ImportImage, context: Context, seal: SealImage) -> Stages:
+    """Receive, look, copy, seal, tidy up."""
+    deadline = context.now + timedelta(seconds=context.site.upload_deadline)
+    receive: Stages = ((ReceiveUpload(deadline=deadline),),) if command.source.upload else ()
     file = command.source.file
-    stages: tuple[tuple[Step, ...], ...] = (
+    return (
         *receive,
         (InspectFile(file=file, format=command.format, sha256=command.sha256),),
-        (CopyImage(image=context.operation, file=file),),
-        (SealImage(image=context.operation, metadata=metadata),),
+        (CopyImage(image=seal.image, file=file),),
+        (seal,),
         (TidyStaging(),),
     )
-    return Plan(reserve=(Put(_image(command, context, {})),), stages=stages, home=context.head)
 
 
 def _image(command: ImportImage, context: Context, marks: Mapping[str, Any]) -> Image:
@@ -136,5 +170,12 @@ def undo(command: ImportImage, context: Context, plan: Plan, marks: Mapping[str,
 
 
 HANDLER = Handler(
-    ImportImage, ImageImported, keys, plan, finish, undo=undo, upload=lambda command: command.source.upload
+    ImportImage,
+    ImageImported,
+    keys,
+    plan,
+    finish,
+    undo=undo,
+    upload=lambda command: command.source.upload,
+    accept=accept,
 )

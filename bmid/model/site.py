@@ -17,6 +17,7 @@ class Site:
     boot_attempts: int = 2
     upload_deadline: float = 3600.0
     upload_url: str = ""
+    max_size: int = 1 << 40
     power_off_deadline: float = 120.0
     import_pools: tuple[str, ...] = ()
     export_pools: tuple[str, ...] = ()

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bmid.drivers.base import ImageFile, Job, JobState
-from bmid.errors import PermanentError, TransientError
+from bmid.drivers.base import ImageFile
+from bmid.errors import PermanentError
 from bmid.model.firmware import firmware_modes
 from bmid.steps.base import Step, Wait, World
+from bmid.steps.job import follow
 
-__all__ = ["CopyImage", "InspectFile", "ReceiveUpload", "RemoveImage", "SealImage", "TidyStaging"]
+__all__ = ["GONE", "CopyImage", "InspectFile", "ReceiveUpload", "RemoveImage", "SealImage", "TidyStaging"]
 
-LOOK = timedelta(seconds=1)
-UPLOAD_LOOK = timedelta(seconds=5)  # the listener wakes us sooner, but for one moment
-SOON = timedelta(milliseconds=200)
+GONE = "gone"  # the mark of an image whose bytes are no more, though its removal failed
+MEND = "Mend the file, then send the command again under a new id."
 
 
 def _source(world: World, file: str | None) -> Path:
@@ -34,19 +34,6 @@ def _source(world: World, file: str | None) -> Path:
 
 def _workspace(world: World) -> Path:
     return world.staging / f"{world.notes.operation}.work"
-
-
-def _settled(world: World, job: str, stand: Job) -> Job | None:
-    """The job if it is done; raises if it failed; None while it runs."""
-    if stand.state is JobState.RUNNING:
-        return None
-    world.imaging.cancel(job)
-    if stand.state is JobState.FAILED:
-        slug, detail, again = stand.problem or ("child-failed", "the child process failed", True)
-        if again:
-            raise TransientError(slug, detail)
-        raise PermanentError(slug, detail, todo="Mend the file, then send the command again under a new id.")
-    return stand
 
 
 class ReceiveUpload(Step):
@@ -82,15 +69,15 @@ class InspectFile(Step):
         if world.notes.mark("found"):
             return None
         job = f"{world.notes.operation}-inspect"
-        stand = world.imaging.poll(job)
-        if stand is None:
+
+        def start() -> None:
             workspace = _workspace(world)
             workspace.mkdir(parents=True, exist_ok=True)
             world.imaging.inspect(job, _source(world, self.file), workspace, self.sha256, self.format)
-            return Wait(world.notes.now() + SOON, "looks at the image file")
-        done = _settled(world, job, stand)
-        if done is None:
-            return Wait(world.notes.now() + LOOK, "looks at the image file")
+
+        done = follow(world, job, start, "looks at the image file", todo=MEND)
+        if isinstance(done, Wait):
+            return done
         found = done.result
         assert found is not None  # noqa: S101 - a done inspection has a result
         world.notes.write("found", vars(found))
@@ -116,16 +103,15 @@ class CopyImage(Step):
             return None
         job = f"{world.notes.operation}-copy"
         found = ImageFile(**world.notes.mark("found"))
-        stand = world.imaging.poll(job)
-        if stand is None:
+
+        def start() -> None:
             destination = world.storage.create_image(self.image, found.virtual_size)
             file = world.imaging.unpacked(_source(world, self.file), _workspace(world), found)
             world.imaging.convert(job, file, found, destination)
-            return Wait(world.notes.now() + SOON, "copies the image into the storage")
-        if _settled(world, job, stand) is None:
-            world.notes.progress(self.kind, stand.done, stand.total)
-            return Wait(world.notes.now() + LOOK, "copies the image into the storage")
-        world.notes.progress(self.kind, found.virtual_size, found.virtual_size)
+
+        done = follow(world, job, start, "copies the image into the storage", told=self.kind, todo=MEND)
+        if isinstance(done, Wait):
+            return done
         world.notes.write("copied", True)
         return None
 
@@ -173,4 +159,10 @@ class RemoveImage(Step):
     def apply(self, world: World) -> Wait | None:
         """Nothing hangs on it: the rows said so, and the storage says so again."""
         world.storage.remove_image(self.image)
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """What is gone doesn't come back: that is noted, so that nobody is promised the image again."""
+        if not world.storage.sealed(self.image):
+            world.notes.write(GONE, True)
         return None

@@ -1,0 +1,45 @@
+"""How a step follows the work of a child process: started once, then looked at until it has ended.
+
+What the child does, and what is done with its result, is the step's own matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from bmid.drivers.base import Job, JobState
+from bmid.errors import PermanentError, TransientError
+from bmid.steps.base import Wait, World
+
+__all__ = ["follow"]
+
+LOOK = timedelta(seconds=1)
+SOON = timedelta(milliseconds=200)
+TODO = "Mend what is said there, then send the command again under a new id."
+
+
+def follow(
+    world: World, job: str, start: Callable[[], None], why: str, *, told: str | None = None, todo: str = TODO
+) -> Job | Wait:
+    """The job's good end, or a wait with `why`. One that isn't known is started: a child dies with its daemon.
+
+    `told` is the step in whose name subscribers hear how far it is. Raises what a failed job failed with.
+    """
+    stand = world.imaging.poll(job)
+    if stand is None:
+        start()
+        return Wait(world.notes.now() + SOON, why)
+    if stand.state is JobState.RUNNING:
+        if told:
+            world.notes.progress(told, stand.done, stand.total)
+        return Wait(world.notes.now() + LOOK, why)
+    world.imaging.cancel(job)
+    if stand.state is JobState.FAILED:
+        slug, detail, again = stand.problem or ("child-failed", "the child process failed", True)
+        if again:
+            raise TransientError(slug, detail)
+        raise PermanentError(slug, detail, todo=todo)
+    if told:
+        world.notes.progress(told, stand.total, stand.total)
+    return stand
