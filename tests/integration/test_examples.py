@@ -94,11 +94,13 @@ def example(request: pytest.FixtureRequest, own_house: House, tmp_path: Path) ->
 def require_one_of_each(example: Example, outcome: dict[str, Any]) -> None:
     """One operation, one disk with one target, and one outcome told once."""
     house = example.house
-    message = json.loads((example.folder / "job").read_text())["id"]
     operation = schema.METADATA.tables["operation"]
+    wanted = (operation.c.type == "bmi.node.map.v1") & (operation.c.source.like("/example/%"))
     with house.database.read() as tx:
-        found = tx.execute(select(operation.c.id).where(operation.c.message == message)).scalars().all()
-    assert found == [outcome["operation"]]
+        found = tx.execute(select(operation.c.id, operation.c.message, operation.c.command).where(wanted)).all()
+    message = json.loads((example.folder / "job").read_text())["id"]
+    ours = [(one.id, one.message) for one in found if one.command["node"] == example.node]
+    assert ours == [(outcome["operation"], message)]
     [disk] = [one for one in house.disks() if one.node == example.node]
     assert disk.name == outcome["disk"]
     assert [one.number for one in house.ports.target.exports("s0")].count(disk.number) == 1
