@@ -15,7 +15,7 @@ from bmid.steps.base import Wait, World
 __all__ = ["follow"]
 
 LOOK = timedelta(seconds=1)
-SOON = timedelta(milliseconds=200)
+PATIENCE = 0.5  # seconds in which small work may end within the turn that began it; only then is a thread held for it
 TODO = "Mend what is said there, then send the command again under a new id."
 
 
@@ -29,9 +29,9 @@ def follow(
     stand = world.imaging.poll(job)
     if stand is None:
         start()
-        return Wait(world.notes.now() + SOON, why)
-    if stand.state is JobState.RUNNING:
-        if told:
+        stand = world.imaging.poll(job, PATIENCE)
+    if stand is None or stand.state is JobState.RUNNING:
+        if told and stand:
             world.notes.progress(told, stand.done, stand.total)
         return Wait(world.notes.now() + LOOK, why)
     world.imaging.cancel(job)

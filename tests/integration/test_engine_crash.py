@@ -7,9 +7,7 @@ that has no recipe here fails the suite.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,13 +18,9 @@ from bmid.handlers.retry_boot import RetryBoot
 from bmid.model.operation import FINAL, Operation, Phase
 from tests.support.accident import Killed
 from tests.support.bench import LEASE, Bench
+from tests.support.recipe import IMAGE_RECIPES, Recipe, public
 
 pytestmark = pytest.mark.usefixtures("quiet")
-CONTENT = b"\xeb" + bytes((1 << 17) - 1)
-
-
-def _nothing(bench: Bench) -> None:
-    bench.furnish("n1")
 
 
 def _mapped(bench: Bench) -> None:
@@ -53,16 +47,6 @@ def _second_project(bench: Bench) -> None:
     bench.do("project.create", project="p2")
 
 
-def _public(kind: str, **data: Any) -> Callable[[Bench], Operation]:
-    return lambda bench: bench.command(kind, **data)
-
-
-def _upload(bench: Bench) -> Operation:
-    one = bench.command("image.import", project="p1", image="new", source={"upload": "0" * 64})
-    bench.upload(one.id, CONTENT)
-    return one
-
-
 def _retry(bench: Bench) -> Operation:
     return bench.submit(RetryBoot(node="n1", disk=bench.view().node("n1").disk))
 
@@ -71,37 +55,23 @@ def _restore(bench: Bench) -> Operation:
     return bench.submit(RestoreExport(node="n1", disk=bench.view().node("n1").disk))
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a command comes to run. `again`: sent once more after a failure, it succeeds."""
-
-    name: str
-    send: Callable[[Bench], Operation]
-    prepare: Callable[[Bench], None] = _nothing
-    again: bool = True
-
-
 MAP = {"project": "p1", "node": "n1", "image": "debian"}
 RECIPES: dict[str, list[Recipe]] = {
-    "bmi.project.create.v1": [Recipe("create", _public("project.create", project="p2"))],
+    **IMAGE_RECIPES,
+    "bmi.project.create.v1": [Recipe("create", public("project.create", project="p2"))],
     "bmi.project.remove.v1": [
-        Recipe("remove", _public("project.remove", project="p2"), _second_project),
+        Recipe("remove", public("project.remove", project="p2"), _second_project),
     ],
-    "bmi.image.import.v1": [
-        Recipe("file", _public("image.import", project="p1", image="new", source={"file": "debian.raw"})),
-        Recipe("upload", _upload, again=False),
-    ],
-    "bmi.image.remove.v1": [Recipe("remove", _public("image.remove", project="p1", image="debian"))],
-    "bmi.node.register.v1": [Recipe("register", _public("node.register", node="n2", macs=["52:54:00:00:00:02"]))],
-    "bmi.node.remove.v1": [Recipe("remove", _public("node.remove", node="n1"))],
+    "bmi.node.register.v1": [Recipe("register", public("node.register", node="n2", macs=["52:54:00:00:00:02"]))],
+    "bmi.node.remove.v1": [Recipe("remove", public("node.remove", node="n1"))],
     "bmi.node.map.v1": [
-        Recipe("cycle", _public("node.map", **MAP)),
-        Recipe("no-power", _public("node.map", **MAP, power="none")),
+        Recipe("cycle", public("node.map", **MAP)),
+        Recipe("no-power", public("node.map", **MAP, power="none")),
     ],
     "bmi.node.unmap.v1": [
-        Recipe("power", _public("node.unmap", project="p1", node="n1"), _mapped),
-        Recipe("quiet", _public("node.unmap", project="p1", node="n1"), _mapped_quiet),
-        Recipe("force", _public("node.unmap", project="p1", node="n1", force=True), _mapped_quiet),
+        Recipe("power", public("node.unmap", project="p1", node="n1"), _mapped),
+        Recipe("quiet", public("node.unmap", project="p1", node="n1"), _mapped_quiet),
+        Recipe("force", public("node.unmap", project="p1", node="n1", force=True), _mapped_quiet),
     ],
     "bmi.export.restore.v1": [Recipe("restore", _restore, _forgotten)],
     "bmi.boot.retry.v1": [Recipe("retry", _retry, _mapped)],
@@ -133,7 +103,7 @@ ACCIDENTS: dict[str, tuple[Callable[[], None], Callable[[str], bool]]] = {
 }
 # What a half-done removal may leave missing where it failed for good, until it is sent again.
 HALF_REMOVED = {
-    "bmi.image.remove.v1": ("missing image",),
+    "bmi.image.remove.v1": ("missing image", "image debian is not ready"),
     "bmi.node.unmap.v1": ("no pointer", "no open target", "missing disk", "disk n1-"),  # it says: is removing
 }
 

@@ -84,7 +84,8 @@ class Bench(Record):
         if url is None and blank is None:
             migrate(self.database)
         self.registry = registry or discover()
-        self.site = Site(upload_url="http://head:8470", **site)
+        pools = {"import_pools": ("theirs",), "export_pools": ("theirs",)}
+        self.site = Site(upload_url="http://head:8470", **{**pools, **site})
         self.storage = MemoryStorage(owners=owners)
         self.target = LinkedTarget(self.storage)
         self.boot = MemoryBoot()
