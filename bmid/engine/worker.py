@@ -181,7 +181,7 @@ class Worker:
         if turn.record.phase not in (Phase.RUNNING, Phase.REVERTING):
             return
         handler, command = self._handler(turn.record)
-        plan = Plan.load(turn.record.plan or {})
+        plan = Plan.load(turn.record.plan or {}).left(turn.record.marks)
         world = self._ports.world(turn)
         try:
             if turn.record.phase is Phase.RUNNING:

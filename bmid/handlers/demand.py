@@ -13,6 +13,7 @@ __all__ = [
     "require_bootable",
     "require_free_image",
     "require_image",
+    "require_mapped",
     "require_node",
     "require_parked",
     "require_project",
@@ -33,6 +34,21 @@ def require_node(view: View, name: str) -> Node:
         todo = f"bmi-publish node list shows them. A new one: bmi-publish node register {name} --mac ..."
         raise Refused("node-unknown", f"there is no node {name}", todo=todo)
     return node
+
+
+def require_mapped(view: View, project: str, name: str) -> tuple[Node, Disk]:
+    """The node is on a disk of the project, and nothing of that is half done."""
+    node = require_node(view, name)
+    disk = view.disk(node.disk) if node.disk else None
+    if disk is None:
+        raise Refused("node-not-mapped", f"node {name} is not mapped", todo=f"bmi-publish node map {name} ...")
+    if disk.project != project:
+        detail = f"node {name} is not mapped by project {project}"
+        raise Refused("node-of-another-project", detail, todo="Name the project that mapped it.")
+    if disk.state is not DiskState.MAPPED:
+        detail = f"disk {disk.name} of node {name} is {disk.state.value}"
+        raise Refused("disk-not-ready", detail, todo="An unmap that did not end goes on when it is sent again.")
+    return node, disk
 
 
 def require_image(view: View, reference: str | None, labels: Mapping[str, str] | None, project: str) -> Image:

@@ -117,10 +117,13 @@ def parked(disk: Disk) -> Disk:
     return replace(disk, state=DiskState.PARKED, node=None, head=None, shard=None, owner=None)
 
 
-def mapped(context: Context, node: str, asked: str | None, plan: Plan, *more: Change) -> Outcome:
-    """The disk is in use, its boot is watched, and the event says where all is, the image as it was `asked` for."""
+def mapped(
+    context: Context, node: str, asked: str | None, plan: Plan, *more: Change, disk: Disk | None = None
+) -> Outcome:
+    """The disk is in use, its boot is watched, and the event says where all is, the image as it was `asked` for.
+    `disk`: as it is after the changes that come first, where that isn't as its row says."""
     view, memo = context.view, plan.memo
-    disk = view.disk(memo["disk"])
+    disk = disk or view.disk(memo["disk"])
     assert disk is not None  # noqa: S101 - a row of ours, under our claim
     found = view.image_by_id(disk.image)
     image = asked or (f"{found.project}/{found.name}" if found else "")

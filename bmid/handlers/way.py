@@ -12,12 +12,12 @@ from bmid.model import placement
 from bmid.model.entity import Boot, BootStage, Disk, Image, Node, PowerAddress
 from bmid.steps.base import Stages, Step
 from bmid.steps.boot import ClearBoot, PointBoot
-from bmid.steps.disk import CloneDisk, DescribeDisk
+from bmid.steps.disk import CloneDisk, DescribeDisk, DiscardDisk
 from bmid.steps.power import BootFromNetwork, CyclePower, PowerOff
 from bmid.steps.seed import RemoveSeed, WriteSeed
 from bmid.steps.target import ExportDisk, RemoveExport, RequireQuiet
 
-__all__ = ["boot_of", "clone", "exported", "quiet", "removed", "resume"]
+__all__ = ["boot_of", "clone", "discarded", "exported", "quiet", "removed", "resume"]
 
 
 def clone(context: Context, disk: Disk, image: Image, node: Node | None) -> CloneDisk:
@@ -37,14 +37,16 @@ def resume(context: Context, disk: Disk, image: Image, node: Node, parked: Disk)
     )
 
 
-def exported(context: Context, disk: Disk, node: Node, first: Step, power: str) -> Stages:
-    """First what the disk needs in the storage, then seed, export, boot pointer and, at last, power."""
+def exported(context: Context, disk: Disk, node: Node, first: Step | None, power: str) -> Stages:
+    """First what the disk still needs in the storage, then seed, export, boot pointer and, at last, power."""
     cycled = power == "cycle" and node.power is not None
-    side: tuple[Step, ...] = (WriteSeed(disk=disk.id),) if disk.seed else ()
+    begin: tuple[Step, ...] = (first,) if first else ()
+    if disk.seed:
+        begin = (*begin, WriteSeed(disk=disk.id))
     if cycled:
-        side = (*side, BootFromNetwork(**_bmc(node.power)))
+        begin = (*begin, BootFromNetwork(**_bmc(node.power)))
     stages: Stages = (
-        (first, *side),
+        *((begin,) if begin else ()),
         (ExportDisk.of(disk, context.site),),
         (PointBoot.of(node, disk, context.site),),
     )
@@ -66,6 +68,14 @@ def removed(disk: Disk) -> Stages:
         (RemoveExport(disk=disk.id, shard=disk.shard or "", number=disk.number),),
     )
     return (*stages, (RemoveSeed(disk=disk.id),)) if disk.seed else stages
+
+
+def discarded(context: Context, disk: Disk, node: Node | None) -> DiscardDisk:
+    """The disk goes; its last metadata say whose it was."""
+    image = context.view.image_by_id(disk.image)
+    assert image is not None  # noqa: S101 - a disk's row refers to its image's row
+    metadata = placement.metadata(disk, image, node, context.site.target(disk.id), "discarded")
+    return DiscardDisk(disk=disk.id, metadata=metadata)
 
 
 def boot_of(context: Context, disk: Disk, *, powered: bool, base: int = 0) -> Boot:

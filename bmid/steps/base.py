@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -15,7 +15,9 @@ from bmid.drivers.base import Boot, Imaging, Isolation, Power, Seeds, Storage, T
 from bmid.model.change import Change
 from bmid.model.entity import Disk
 
-__all__ = ["Notes", "Plan", "Stages", "Step", "Wait", "World"]
+__all__ = ["SETTLED", "Notes", "Plan", "Stages", "Step", "Wait", "World"]
+
+SETTLED = "settled"  # the mark of an operation that can't be undone any more: how many of its stages are behind it
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,11 @@ class Plan:
             for number, stage in enumerate(self.stages, start=1)
             for step in stage
         ]
+
+    def left(self, marks: Mapping[str, Any]) -> Plan:
+        """What is still to be done, or undone. All of it, unless the operation has gone too far to come back: then
+        what lies behind is neither looked at again nor undone."""
+        return replace(self, stages=self.stages[int(marks.get(SETTLED) or 0) :])
 
     def dump(self) -> dict[str, Any]:
         """The part that is stored with the operation."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from bmid.steps.base import Step, Wait, World
 
-__all__ = ["CloneDisk", "DescribeDisk", "DiscardDisk"]
+__all__ = ["CloneDisk", "DescribeDisk", "DiscardDisk", "LocateDisk"]
 
 
 class CloneDisk(Step):
@@ -62,4 +62,17 @@ class DiscardDisk(Step):
     def apply(self, world: World) -> Wait | None:
         """Discard. Its target is gone by now; a client that has it open all the same did not close in time."""
         world.storage.discard(self.disk, self.metadata)
+        return None
+
+
+class LocateDisk(Step):
+    """It is noted where the disk is, as `location`, for whoever wants to use it in another way than we do."""
+
+    kind: ClassVar[str] = "locate-disk"
+    disk: str
+
+    def apply(self, world: World) -> Wait | None:
+        """Where a target would open it."""
+        if not world.notes.mark("location"):
+            world.notes.write("location", world.storage.backing(self.disk).path)
         return None

@@ -10,7 +10,7 @@ from bmid.errors import PermanentError, TransientError
 from bmid.model.entity import PowerAddress
 from bmid.steps.base import Step, Wait, World
 
-__all__ = ["BootFromNetwork", "CyclePower", "PowerOff"]
+__all__ = ["BootFromNetwork", "CyclePower", "PowerOff", "PowerOn"]
 
 LOOK = timedelta(seconds=1)
 ASK_AGAIN = timedelta(seconds=20)
@@ -49,9 +49,11 @@ class BootFromNetwork(PowerStep):
 
 
 class CyclePower(PowerStep):
-    """The node is switched off and on again, so that it boots what it is led to."""
+    """The node is switched off and on again, so that it boots what it is led to. `stays`: also where that fails, the
+    node is left as it is."""
 
     kind: ClassVar[str] = "cycle-power"
+    stays: bool = False
 
     def apply(self, world: World) -> Wait | None:
         """Once: a second run of the plan finds the mark. Then wait until the BMC says that it is on."""
@@ -69,9 +71,35 @@ class CyclePower(PowerStep):
 
     def revert(self, world: World) -> Wait | None:
         """A node that was sent to boot what is being taken away is switched off."""
-        if world.notes.mark("cycling"):
+        if world.notes.mark("cycling") and not self.stays:
             self.port(world).request(self.bmc, PowerAction.OFF)
         return None
+
+
+class PowerOn(PowerStep):
+    """The node is on. `network`: if it has to be switched on, it boots from the network."""
+
+    kind: ClassVar[str] = "power-on"
+    deadline: float
+    network: bool = False
+
+    def apply(self, world: World) -> Wait | None:
+        """Ask, look, and ask again where a BMC forgets."""
+        port, notes = self.port(world), world.notes
+        asked: list[str] = notes.mark("on-asked") or []
+        if port.state(self.bmc) is PowerState.ON:
+            return None
+        now = notes.now()
+        if not asked or now - datetime.fromisoformat(asked[-1]) >= ASK_AGAIN:
+            asked = [*asked, now.isoformat()]
+            notes.write("on-asked", asked)
+            if self.network:
+                port.boot_from_network_once(self.bmc)
+            port.request(self.bmc, PowerAction.ON)
+            if port.state(self.bmc) is PowerState.ON:
+                return None
+        deadline = datetime.fromisoformat(asked[0]) + timedelta(seconds=self.deadline)
+        return Wait(now + LOOK, "waits for the BMC to say that the node is on", deadline)
 
 
 class PowerOff(PowerStep):
@@ -82,9 +110,9 @@ class PowerOff(PowerStep):
     force: bool = False
 
     def apply(self, world: World) -> Wait | None:
-        """Ask, look, and ask again where a BMC forgets."""
+        """Ask, look, and ask again where a BMC forgets. Not again after the node was sent to boot something else."""
         port, notes = self.port(world), world.notes
-        if notes.mark("power-unverified") or self._is_off(port):
+        if notes.mark("cycling") or notes.mark("power-unverified") or self._is_off(port):
             return None
         now = notes.now()
         asked: list[str] = notes.mark("off-asked") or []

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from bmid.drivers.boot.memory import MemoryBoot
 from bmid.drivers.imaging.memory import MemoryImaging
+from bmid.drivers.seed.memory import MemorySeeds
 from bmid.drivers.storage.memory import MemoryStorage
 from bmid.drivers.target.memory import MemoryTarget
 from bmid.handlers.registry import Registry
@@ -35,7 +36,9 @@ class Record:
     target: MemoryTarget
     boot: MemoryBoot
     imaging: MemoryImaging
+    seeds: MemorySeeds
     staging: Path
+    exports: Path
 
     def operation(self, message: str) -> Operation:
         """What a message led to."""
@@ -107,19 +110,30 @@ class Record:
         found += [f"missing image {name}" for name in images if ("image", name) not in stored]
         found += [f"missing disk {name}" for name in disks if ("disk", name) not in stored]
         found += [f"image {one.name} is not ready" for one in images.values() if not one.ready]
-        found += [f"disk {one.name} is {one.state}" for one in disks.values() if one.state is not DiskState.MAPPED]
-        found += [f"disk {one.name} has no node" for one in disks.values() if one.id not in nodes]
+        mapped = {name: one for name, one in disks.items() if one.state is not DiskState.PARKED}
+        found += [f"disk {one.name} is {one.state}" for one in mapped.values() if one.state is not DiskState.MAPPED]
+        found += [f"disk {one.name} has no node" for one in mapped.values() if one.id not in nodes]
+        parked = [one for name, one in disks.items() if name not in mapped]
+        found += [f"parked disk {one.name} is at {one.node} {one.head}" for one in parked if one.node or one.head]
+        found += [f"parked disk {one.name} has a node" for one in parked if one.id in nodes]
+        found += [f"snapshot of disk {name}" for name, one in self.storage._disks.items() if one.snapshots]
         found += [f"node {one.name} points at no disk" for disk, one in nodes.items() if disk not in disks]
         found += [f"boot of {disk}" for disk in boots if disk not in disks]
         exports = {(shard, one.number): one for shard in self.target.shards for one in self.target.exports(shard)}
-        wanted = {(one.shard, one.number) for one in disks.values()}
+        wanted = {(one.shard, one.number) for one in mapped.values()}
         found += [f"target {key}" for key in exports if key not in wanted]
         found += [f"no open target {key}" for key in wanted if key not in exports or not exports[key].open]
         pointers = {one.address: one.disk for one in self.boot.pointers()}
-        addresses = {one.address: one.id for one in disks.values()}
+        addresses = {one.address: one.id for one in mapped.values()}
         found += [f"pointer {pair}" for pair in pointers.items() if pair not in addresses.items()]
         found += [f"no pointer {pair}" for pair in addresses.items() if pair not in pointers.items()]
+        seeded = {one.id for one in mapped.values() if one.seed}
+        found += [f"seed {name}" for name in self.seeds.volumes if name not in seeded]
+        found += [f"no seed {name}" for name in seeded if name not in self.seeds.volumes]
         found += [f"staging {path.name}" for path in self.staging.iterdir()]
+        found += [f"half an export {path.name}" for path in self.exports.glob(".*")]
+        found += [f"half an export {name}" for name, mark in self.storage.foreign_names().items() if mark]
+        found += [f"{image} is promised" for image, one in images.items() if one.ready and ("image", image) not in stored]
         found += [f"job {job}" for job in (*self.imaging._jobs, *self.imaging._work)]
         return found
 

@@ -1,0 +1,118 @@
+"""Steps that make a golden image of a disk: freeze, duplicate, thaw. Sealing is the same as after an import."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+from bmid.drivers.base import Job, JobState
+from bmid.errors import PermanentError, Refused, TransientError
+from bmid.steps.base import Step, Wait, World
+
+__all__ = ["DuplicateDisk", "FreezeDisk", "RequireUntouched", "ThawDisk"]
+
+LOOK = timedelta(seconds=1)
+PATIENCE = 1.5  # seconds for which a copy is given the chance to end within the turn
+
+
+class FreezeDisk(Step):
+    """The disk has a snapshot that nothing changes any more."""
+
+    kind: ClassVar[str] = "freeze-disk"
+    disk: str
+    snapshot: str
+    image: str
+
+    def apply(self, world: World) -> Wait | None:
+        """Unless the image that it is for is golden already."""
+        if not world.storage.sealed(self.image):
+            world.storage.freeze(self.disk, self.snapshot)
+            if not world.notes.mark("frozen"):
+                world.notes.write("frozen", True)
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """No snapshot."""
+        world.storage.thaw(self.disk, self.snapshot)
+        return None
+
+
+class DuplicateDisk(Step):
+    """What the snapshot holds is in an image of its own."""
+
+    kind: ClassVar[str] = "duplicate-disk"
+    disk: str
+    snapshot: str
+    image: str
+
+    def apply(self, world: World) -> Wait | None:
+        """At once, or in a child, which tells how far it is. A copy that was cut off starts anew."""
+        notes, job = world.notes, self._job(world)
+        if notes.mark("duplicated") or world.storage.sealed(self.image):
+            return None
+        stand = world.imaging.poll(job, PATIENCE)
+        if stand is None:
+            errand = world.storage.duplicate(self.disk, self.snapshot, self.image)
+            if errand is not None:
+                world.imaging.run(job, errand)
+                stand = world.imaging.poll(job, PATIENCE)
+        if stand is not None and not _done(world, job, stand):
+            notes.progress(self.kind, stand.done, stand.total)
+            return Wait(notes.now() + LOOK, "copies the disk")
+        notes.write("duplicated", True)
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """No child, no image."""
+        world.imaging.cancel(self._job(world))
+        world.storage.remove_image(self.image)
+        return None
+
+    def _job(self, world: World) -> str:
+        return f"{world.notes.operation}-duplicate"
+
+
+def _done(world: World, job: str, stand: Job) -> bool:
+    """Whether the child is done; raises if it failed."""
+    if stand.state is JobState.RUNNING:
+        return False
+    world.imaging.cancel(job)
+    if stand.state is JobState.FAILED:
+        slug, detail, again = stand.problem or ("child-failed", "the child process failed", True)
+        raise TransientError(slug, detail) if again else PermanentError(slug, detail)
+    return True
+
+
+class RequireUntouched(Step):
+    """Nobody has begun to use the disk while it was copied. Where the storage makes consistent snapshots of a disk in
+    use, nobody has to look."""
+
+    kind: ClassVar[str] = "require-untouched"
+    image: str
+    node: str
+    shard: str
+    number: int
+
+    def apply(self, world: World) -> Wait | None:
+        """No session is newer than those that were noted."""
+        if world.storage.capabilities.live_snapshot or world.storage.sealed(self.image):
+            return None
+        status = world.target.status(self.shard, self.number)
+        newest = max((one.id for one in status.sessions), default=0) if status else 0
+        if newest > int(world.notes.mark("base") or 0):
+            detail = f"node {self.node} has begun to use its disk while it was copied"
+            raise Refused("session-live", detail, todo="Shut it down, then send the command again.")
+        return None
+
+
+class ThawDisk(Step):
+    """The disk has no snapshot of ours any more."""
+
+    kind: ClassVar[str] = "thaw-disk"
+    disk: str
+    snapshot: str
+
+    def apply(self, world: World) -> Wait | None:
+        """Remove it: the image needs it no longer."""
+        world.storage.thaw(self.disk, self.snapshot)
+        return None
