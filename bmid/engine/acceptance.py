@@ -173,7 +173,9 @@ class Acceptance:
         address = f"{self._site.upload_url}/v1/uploads/{identifier}" if token else None
         if token:
             uploads.open_slot(tx, identifier, token, self._limit)
-        event = OperationAccepted(operation=identifier, command=command.type, project=new.project, upload=address)
+        event = OperationAccepted(
+            operation=identifier, command=command.type, project=new.project, about=command.subject(), upload=address
+        )
         cause = Cause(self._identity.source, identifier, new.correlation, new.message, new.traceparent)
         outbox.emit(tx, event, cause)
 

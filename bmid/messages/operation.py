@@ -36,6 +36,7 @@ class OperationAccepted(OperationEvent):
     """The command is durable and will be carried out. `upload` is the address to PUT bytes to, where it takes any."""
 
     type: ClassVar[str] = "bmi.operation.accepted.v1"
+    about: str | None = Field(None, description="what the command is about, `node/n1`")
     upload: str | None = None
 
 

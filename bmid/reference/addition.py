@@ -95,11 +95,10 @@ class _Side:
     def _keyword(self, key: str, old: Any, new: Any, path: str) -> list[str]:
         if key == "properties":
             return self._properties(_mapping(old), _mapping(new), path)
-        if old == new:
-            return []
         if key in ("items", "additionalProperties") and isinstance(old, Mapping) and isinstance(new, Mapping):
+            # Also where both say the same: what a reference leads to may differ.
             return self.compare(old, new, f"{path}[]")
-        if self.limit(key, old, new):
+        if old != new and self.limit(key, old, new):
             return [f"{path}: {key} was {_word(old)} and is {_word(new)}"]
         return []
 

@@ -51,6 +51,7 @@ VALUES: Mapping[str, Any] = {
         "credential": "bmc",
     },
     "bmi.node.unmapped.v1 power": "off",
+    "bmi.operation.accepted.v1 about": "node/n1",
     "bmi.operation.accepted.v1 upload": f"http://head.example:8470/v1/uploads/{OPERATION}",
     "bmi.operation.progressed.v1 command": "bmi.image.import.v1",
 }

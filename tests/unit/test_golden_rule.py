@@ -93,6 +93,13 @@ def test_a_new_optional_field_and_a_new_message_are_additions(kind: str) -> None
     assert breaks(old, {**old, "n": old["m"]}) == []
 
 
+def test_what_a_reference_leads_to_is_looked_at_also_in_lists() -> None:
+    """The reference itself stays the same."""
+    old = message("event", {"type": "array", "items": {"$ref": "#/$defs/Part"}})
+    new = {"m": {**old["m"], "$defs": {"Part": {**PARTS["Part"], "properties": {}}}}}
+    assert breaks(old, new) == ["m.f[].a: the field is gone"]
+
+
 def test_a_field_that_is_required_anew_breaks_senders_alone() -> None:
     text = {"type": "string"}
     for kind, broken in (("command", True), ("query", True), ("envelope", True), ("event", False)):
