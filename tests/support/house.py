@@ -227,7 +227,7 @@ class House:
     def secret(self, mapped: dict[str, Any]) -> str:
         """The CHAP secret of a mapped disk, from the site's key."""
         disk = self.disk(mapped)
-        return chap_secret((self.bmid.folder / "site.key").read_text().strip().encode(), disk.id, disk.generation)
+        return chap_secret(self.bmid.site_key.read_text().strip().encode(), disk.id, disk.generation)
 
     @contextmanager
     def initiator(self, mapped: dict[str, Any], **other: str) -> Iterator[Initiator]:
