@@ -20,7 +20,7 @@ FAIL = "sandbox.fail"
 DELAY = "sandbox.delay"
 NEVER_BOOTS = "boot-never"
 TRANSIENT = "transient"
-TRIES = 3  # calls that fail before a transient fault is over
+TRIES = 2  # calls that fail before a transient fault is over
 AGAIN = 0.5  # seconds until such a call is made again
 LONGEST_DELAY = 60.0  # seconds; a worker has nothing else to do meanwhile
 # By word: the port as the steps know it, and those of its calls that fail.
