@@ -56,14 +56,14 @@ def golden(path: Path, size: int = 10 * GIB, filled: int = 64 << 20) -> Path:
 class Bus:
     """Publishes many commands at once, and tells when their outcome events have come."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, outcomes: Sequence[str] = ("bmi.node.mapped.v1", "bmi.node.unmapped.v1")) -> None:
         self._connection = pika.BlockingConnection(pika.URLParameters(url))
         self._user = url.partition("://")[2].partition(":")[0]
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()
         self._queue = self._channel.queue_declare("", exclusive=True).method.queue
-        for kind in ("bmi.node.mapped.v1.#", "bmi.node.unmapped.v1.#", "bmi.operation.failed.v1.#"):
-            self._channel.queue_bind(self._queue, "bmi.events", kind)
+        for kind in (*outcomes, "bmi.operation.failed.v1"):
+            self._channel.queue_bind(self._queue, "bmi.events", f"{kind}.#")
 
     def run(self, commands: Sequence[Command]) -> float:
         """Publish all, and wait for all of their ends; seconds from the first publish to the last event."""

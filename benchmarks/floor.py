@@ -57,10 +57,15 @@ class Floor:
         with self._lock:
             self._number += 1
             number = self._number
-        name, ask = f"floor-{number}", self._socket.ask
+        name = f"floor-{number}"
         self._rbd.clone(self._pool, self._image, "golden", self._pool, name, features=self._features)
         with rbd.Image(self._pool, name) as handle:
             handle.metadata_set("bmi", METADATA)
+        self._export(number, name)
+        return number
+
+    def _export(self, number: int, name: str) -> None:
+        ask = self._socket.ask
         ask(Mode.TARGET, Op.NEW, number, f"targetname=iqn.2026-11.org.example:{name}")
         path = f"path=bmi/{name},bstype=rbd,bsopts=conf={self._tgt_conf};id=bmi"
         ask(Mode.DEVICE, Op.NEW, number, path, lun=1)
@@ -70,7 +75,6 @@ class Floor:
         ask(Mode.ACCOUNT, Op.NEW, parameters=f"user={name},password=abcdefghijklmnop")
         ask(Mode.ACCOUNT, Op.BIND, number, f"user={name}")
         ask(Mode.TARGET, Op.BIND, number, "initiator-address=127.1.0.9")
-        return number
 
     def unmap(self, number: int) -> None:
         """One unmap."""

@@ -10,11 +10,11 @@ from lab.process import LabError
 __all__ = ["side_by_side"]
 
 
-def side_by_side(parts: Mapping[str, Callable[[], None]], tell: Callable[[str], None] = lambda _: None) -> None:
+def side_by_side(parts: Mapping[str, Callable[[], object]], tell: Callable[[str], None] = lambda _: None) -> None:
     """Call all, and `tell` of each that is done. LabError with each one's own words if any fails, after the last."""
     failed: list[str] = []
 
-    def call(name: str, function: Callable[[], None]) -> None:
+    def call(name: str, function: Callable[[], object]) -> None:
         try:
             function()
         except Exception as error:
