@@ -24,6 +24,7 @@ from bmid.daemon import Bell, Daemon, Loop, trim
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.answerer import Answerer
 from bmid.engine.boot_watch import BootWatch
+from bmid.engine.download_desk import DownloadDesk
 from bmid.engine.export_watch import ExportWatch
 from bmid.engine.herald import Herald
 from bmid.engine.identity import Identity, Ports
@@ -58,7 +59,6 @@ class _Health:
     parts: dict[str, Callable[[], str]]
 
     def report(self) -> dict[str, str]:
-        """One word or sentence for each part."""
         return {name: part() for name, part in self.parts.items()}
 
 
@@ -121,8 +121,9 @@ class Head:
 
     def _http(self) -> HttpServer:
         desk = UploadDesk(self.database, self.settings.images.staging_folder, self.notify)
+        exports = DownloadDesk(self.database, self.identity.head, self.settings.images.export_folder)
         health = _Health({"database": self._database_health, "broker": self._broker_health})
-        return HttpServer(build(desk, health), self.settings.http.listen, self.settings.http.port)
+        return HttpServer(build(desk, health, downloads=exports), self.settings.http.listen, self.settings.http.port)
 
     def _database_health(self) -> str:
         return "ok" if self._began and self.acceptance.available() else "does not answer"

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bmid.http.download import DownloadEndpoint, Downloads
 from bmid.http.problem import HttpProblem
 from bmid.http.upload import UploadEndpoint, Uploads
 
@@ -30,7 +31,9 @@ class Health(Protocol):
     def report(self) -> dict[str, str]: ...
 
 
-def build(uploads: Uploads, health: Health, metrics: Callable[[], bytes] | None = None) -> Starlette:
+def build(
+    uploads: Uploads, health: Health, metrics: Callable[[], bytes] | None = None, downloads: Downloads | None = None
+) -> Starlette:
     """The ASGI application. `/healthz`: the process answers; `/readyz`: all of its parts are well."""
 
     async def healthz(_request: Request) -> Response:
@@ -50,6 +53,9 @@ def build(uploads: Uploads, health: Health, metrics: Callable[[], bytes] | None 
         Route("/healthz", healthz),
         Route("/readyz", readyz),
     ]
+    if downloads is not None:
+        endpoint = DownloadEndpoint(downloads)
+        routes.append(Route("/v1/downloads/{operation}", endpoint.handle, methods=["GET", "DELETE"]))
     if metrics is not None:
         routes.append(Route("/metrics", show_metrics))
     handlers = {HttpProblem: _problem, HTTPException: _http_error, Exception: _our_mistake}
@@ -67,7 +73,9 @@ async def _http_error(_request: Request, error: Exception) -> Response:
         raise error
     detail = "nothing is here" if error.status_code == 404 else error.detail
     headers = {name.replace("-", "_"): value for name, value in (error.headers or {}).items()}
-    todo = "see the address in the accepted event" if error.status_code == 404 else "uploads are sent with PUT"
+    todo = "uploads are sent with PUT, downloads are fetched with GET"
+    if error.status_code == 404:
+        todo = "see the address in the event"
     return HttpProblem.of(error.status_code, "bad-request", detail, todo, **headers).response()
 
 

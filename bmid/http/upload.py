@@ -1,32 +1,24 @@
-"""PUT /v1/uploads/{operation}: takes the bytes of one image from whoever has the token.
-
-The token itself is known to nobody but the sender: what we have is its SHA-256. Neither is ever logged.
-"""
+"""PUT /v1/uploads/{operation}: takes the bytes of one image from whoever has the token."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
-import hmac
-import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from bmid.errors import TransientError
+from bmid.errors import Problem
+from bmid.http.bearer import authorised, in_thread_or_503
 from bmid.http.problem import HttpProblem
 from bmid.http.staging import Staging, free_space
 
 __all__ = ["UploadEndpoint", "UploadSlot", "Uploads"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +28,6 @@ MINIMAL_RATE = 32 * 1024  # bytes a second on average: 10 GiB may take four days
 BLOCK = 1 << 20
 DRAIN_LIMIT = 1 << 20
 DRAIN_SECONDS = 1.0
-OPERATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-NO_TOKEN = "0" * 64
 AGAIN = "send it again from the start"
 
 
@@ -83,7 +73,7 @@ class UploadEndpoint:
 
     async def _put(self, request: Request) -> Response:
         operation = request.path_params["operation"]
-        slot = await self._authorised(operation, request)
+        slot = await authorised(request, self._uploads.find, _unknown())
         if slot.complete:
             raise HttpProblem.of(409, "upload-complete", "all bytes are here already", "wait for the outcome event")
         if operation in self._awaited:
@@ -95,30 +85,13 @@ class UploadEndpoint:
         self._awaited[operation] = slot.limit if length is None else length
         try:
             size = await self._take(operation, slot, length, request)
-            await _in_thread_or_503(self._uploads.complete, operation, size)
+            await in_thread_or_503(self._uploads.complete, operation, size)
         except OSError as error:
             raise _no_space(error) from error
         finally:
             del self._awaited[operation]
         log.info("upload.finished", operation=operation, size=size)
         return JSONResponse({"operation": operation, "size": size})
-
-    async def _authorised(self, operation: str, request: Request) -> UploadSlot:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            todo = "send the header Authorization: Bearer TOKEN with the token whose SHA-256 is in the command"
-            raise HttpProblem.of(401, "no-token", "the request carries no token", todo, WWW_Authenticate="Bearer")
-        slot = None
-        if OPERATION.fullmatch(operation):
-            slot = await _in_thread_or_503(self._uploads.find, operation)
-        # The same work and the same answer whether the operation is unknown or the token is wrong.
-        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        expected = slot.token_sha256 if slot is not None else NO_TOKEN
-        right = hmac.compare_digest(digest.encode(), expected.lower().encode())
-        if slot is None or not right:
-            todo = "check the address in the accepted event, and the token"
-            raise HttpProblem.of(404, "no-such-upload", "no upload is awaited here with this token", todo)
-        return slot
 
     async def _take(self, operation: str, slot: UploadSlot, length: int | None, request: Request) -> int:
         free = await asyncio.to_thread(free_space, slot.path.parent)
@@ -171,13 +144,6 @@ async def _blocks(request: Request, limit: int) -> AsyncIterator[bytes]:
         yield bytes(waiting)
 
 
-async def _in_thread_or_503(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    try:
-        return await asyncio.to_thread(call, *arguments, **named)
-    except TransientError as error:
-        raise HttpProblem(503, error.problem, {"Retry-After": "5"}) from error
-
-
 async def _drain(request: Request) -> None:
     """Read on for a moment: a connection closed on unread bytes is reset, and the answer may be lost with it."""
     if "100-continue" in request.headers.get("expect", "").lower():
@@ -194,6 +160,11 @@ async def _drain(request: Request) -> None:
 def _content_length(request: Request) -> int | None:
     text = request.headers.get("content-length")
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def _unknown() -> Problem:
+    todo = "check the address in the accepted event, and the token"
+    return Problem.of("no-such-upload", "no upload is awaited here with this token", todo=todo)
 
 
 def _too_long(limit: int) -> HttpProblem:
