@@ -16,6 +16,7 @@ from typing import Any, Self
 from bmi_publish.boot import Until
 from bmi_publish.connection import COMMANDS, QUERIES, Connection
 from bmi_publish.error import Lost, QueryFailed, Unreachable
+from bmi_publish.paging import follow, rows_of
 from bmi_publish.result import Result
 from bmi_publish.settings import Settings, load
 from bmi_publish.ticket import Ticket, envelope_of
@@ -163,6 +164,12 @@ class Client:
             except Lost:
                 continue
         raise _no_answer("no bmid has answered within the time allowed")
+
+    def rows(self, query: Query, timeout: float = 15.0, *, most: int | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of a list, one by one; the next page (of `query.limit` rows) is asked for when it is needed. At most
+        `most` in all. `timeout` is for each page. Raises as `query` does."""
+        for answer in follow(lambda one: self.query(one, timeout), query, most):
+            yield from rows_of(answer)
 
     def upload(self, address: str, token: str, file: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """PUT a file to the address that an accepted event named. `progress` gets bytes done and in all. Heartbeats

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bmi_publish.boot import BOOTED
 from bmi_publish.option import Form as Fields
 from bmi_publish.option import form_of
+from bmi_publish.paging import LARGEST, is_list, newest_first
 from bmi_publish.parameter import common_options, duration, finish, key_of, publish_options, settings_of
 from bmi_publish.report import Form
 from bmi_publish.run import Wish, ask, dispatch
@@ -18,9 +19,12 @@ from bmi_publish.settings import Settings
 from bmi_publish.span import expand, is_span
 from bmi_publish.ticket import envelope_of, new_id
 from bmid.handlers.registry import Registry
-from bmid.messages.base import Message
+from bmid.messages.base import Message, Query
 
 __all__ = ["command_of", "query_of"]
+
+PAGE = 500  # rows asked for at once, where all are wanted
+SITE = frozenset({"head", "node", "project"})  # what belongs to no project
 
 
 def command_of(message: type[Message], registry: Registry) -> click.Command:
@@ -48,26 +52,39 @@ def command_of(message: type[Message], registry: Registry) -> click.Command:
     return _command(verb, message, run, parameters)
 
 
-def query_of(message: type[Message]) -> click.Command:
-    """The sub-command that asks a query."""
+def query_of(message: type[Query]) -> click.Command:
+    """The sub-command that asks a query. Of a list it follows the pages."""
     noun, verb = message.type.split(".")[1:3]
     fields = form_of(message.model_json_schema(), noun, verb)
+    usual = 100 if is_list(message) and newest_first(message) else None
 
     def run(ctx: click.Context, **values: Any) -> None:
         settings = settings_of(ctx)
-        messages = list(_messages(message, fields, values, settings).values())
+        most = usual
+        if is_list(message):
+            # How much is asked for at once is our own business; what makes no sense is left to be refused.
+            most = usual if values["limit"] is None else values["limit"]
+            values["limit"] = min(PAGE if most is None else most, LARGEST)
+        messages = [cast(Query, one) for one in _messages(message, fields, values, settings).values()]
         form = Form(values["output"], values["column"], _single(fields, values), noun)
-        finish(ctx, ask(settings, messages, form, values["timeout"]))
+        finish(ctx, ask(settings, messages, form, values["timeout"], most))
 
     timeout = click.Option(["--timeout"], type=duration, default="15s", show_default=True, help="How long to wait.")
-    return _command(verb, message, run, [*fields.parameters(), timeout, *common_options()])
+    parameters = [_in_all(one, usual) if is_list(message) else one for one in fields.parameters()]
+    return _command(verb, message, run, [*parameters, timeout, *common_options()])
+
+
+def _in_all(parameter: click.Parameter, usual: int | None) -> click.Parameter:
+    if isinstance(parameter, click.Option) and parameter.name == "limit":
+        parameter.help = f"At most so many in all; pages are followed.  [default: {usual or 'all'}]"
+    return parameter
 
 
 def _messages(
     message: type[Message], fields: Fields, values: Mapping[str, Any], settings: Settings
 ) -> dict[str, Message]:
     """The messages, by name. Raises UsageError with all that is wrong."""
-    if "project" in message.model_fields and fields.subject != "project":
+    if "project" in message.model_fields and fields.subject != "project" and not _of_the_site(message):
         values = {**values, "project": values.get("project") or settings.project}
         if not values["project"] and message.model_fields["project"].is_required():
             raise click.UsageError("Missing option '--project' (or BMI_PROJECT, or `project` in the settings file).")
@@ -85,6 +102,12 @@ def _messages(
         except ValidationError as error:
             raise click.UsageError(_wrong(error)) from None
     return found
+
+
+def _of_the_site(message: type[Message]) -> bool:
+    """Whether it lists what belongs to no project: there the user's own project is no more than a filter."""
+    noun, verb = message.type.split(".")[1:3]
+    return verb == "list" and noun in SITE
 
 
 def _wrong(error: ValidationError) -> str:

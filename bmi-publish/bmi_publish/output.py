@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["FORMATS", "records_of", "show"]
+__all__ = ["FORMATS", "chosen", "records_of", "show", "value_line"]
 
 FORMATS = ("table", "json", "yaml", "value")
 Record = Mapping[str, Any]
@@ -23,13 +23,13 @@ def show(
 ) -> None:
     """Print records. `columns` may be dotted paths; `usual` are those of a table where none are asked for."""
     if form in ("json", "yaml"):
-        chosen = [{name: _at(record, name) for name in columns} if columns else dict(record) for record in records]
-        click.echo(_dump(chosen[0] if single and chosen else chosen, form), nl=form == "json")
+        found = [chosen(record, columns) for record in records]
+        click.echo(_dump(found[0] if single and found else found, form), nl=form == "json")
         return
-    names = list(columns) or list(usual) or _names(records)
+    names = list(columns) or list(usual) or _names(records, filled=form == "table")
     if form == "value":
         for record in records:
-            click.echo("\t".join(_text(_at(record, name)) for name in names))
+            click.echo(value_line(record, names))
     elif single and not columns and not usual:
         _table([[_title(name), _cell(name, value)] for record in records for name, value in record.items()])
     else:
@@ -37,10 +37,20 @@ def show(
         _table([[_title(name) for name in names], *rows])
 
 
+def chosen(record: Record, columns: Sequence[str]) -> dict[str, Any]:
+    """These columns of a record, or all where none are named."""
+    return {name: _at(record, name) for name in columns} if columns else dict(record)
+
+
+def value_line(record: Record, columns: Sequence[str]) -> str:
+    """These columns in a line, with tabs between them."""
+    return "\t".join(_text(_at(record, name)) for name in columns)
+
+
 def records_of(result: Mapping[str, Any]) -> tuple[list[Record], bool]:
-    """The records in the answer to a query, and whether it is about a single thing: {"nodes": [...]} is a list,
-    {"node": {...}} and anything else one record."""
-    values = list(result.values())
+    """The records in the answer to a query, and whether it is about a single thing: {"nodes": [...]} is a list (with
+    `next` where it comes in pages), {"node": {...}} and anything else one record."""
+    values = [value for key, value in result.items() if key != "next"]
     if len(values) == 1 and isinstance(values[0], list):
         return [one if isinstance(one, dict) else {"value": one} for one in values[0]], False
     if len(values) == 1 and isinstance(values[0], dict):
@@ -56,16 +66,25 @@ def _dump(value: Any, form: str) -> str:
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
-def _names(records: Sequence[Record]) -> list[str]:
-    """Columns for a list: what fits into a cell. Of ids and digests only the first column, what the list is about."""
+def _names(records: Sequence[Record], *, filled: bool) -> list[str]:
+    """Columns for a list: what fits into a cell. Of ids and digests only the first column, what the list is about;
+    `filled`: only where any record says something."""
     names = list(dict.fromkeys(name for record in records for name in record))
     values = {name: [record.get(name) for record in records] for name in names}
     return [
         name
         for index, name in enumerate(names)
-        if not any(isinstance(value, dict) for value in values[name])
-        and (index == 0 or not any(isinstance(value, str) and ID.match(value) for value in values[name]))
+        if index == 0
+        or not (
+            any(_deep(value) or (isinstance(value, str) and ID.match(value)) for value in values[name])
+            or (filled and all(value in (None, "", []) for value in values[name]))
+        )
     ]
+
+
+def _deep(value: Any) -> bool:
+    """Whether it has parts of its own, so that a cell can't show it."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value))
 
 
 def _at(record: Record, path: str) -> Any:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bmi_publish.boot import BOOTED
 from bmi_publish.error import PublishError
 from bmi_publish.output import records_of, show
+from bmi_publish.paging import follow, is_list
 from bmi_publish.progress import Bars
 from bmi_publish.report import Form, complain, tell_results, tell_tickets
 from bmi_publish.settings import Settings
 from bmi_publish.ticket import Ticket
+from bmid.messages.base import Query
 from bmid.messages.envelope import Envelope
+
+if TYPE_CHECKING:
+    from bmi_publish.client import Client
 
 __all__ = ["Wish", "ask", "dispatch"]
 
@@ -56,22 +61,32 @@ def dispatch(settings: Settings, envelopes: Mapping[str, Envelope], wish: Wish, 
         return 130
 
 
-def ask(settings: Settings, queries: Sequence[Any], form: Form, timeout: float) -> int:
-    """Ask and show the answers. Returns the exit code."""
+def ask(settings: Settings, queries: Sequence[Query], form: Form, timeout: float, most: int | None = None) -> int:
+    """Ask and show the answers; of lists `most` rows, or all. `timeout` is for each answer. Returns the exit code."""
     from bmi_publish.client import Client  # noqa: PLC0415
 
     records: list[Mapping[str, Any]] = []
-    code, single = 0, form.single
+    code, single, cursor = 0, form.single, None
     with Client(settings=settings) as client:
         for query in queries:
             try:
-                found, one = records_of(client.query(query, timeout))
+                for answer in _answers(client, query, timeout, most):
+                    cursor = answer.get("next")
+                    found, one = records_of(answer)
+                    records += found
+                    single = single and one
             except PublishError as error:
                 complain(error.problem)
                 code = max(code, error.exit_code)
-                continue
-            records += found
-            single = single and one
     if records or not code:
         show(records, form.format, form.columns, single=single)
+    if cursor and not code:
+        click.echo(f"There are more: a higher --limit, or the same with --after {cursor}", err=True)
     return code
+
+
+def _answers(client: Client, query: Query, timeout: float, most: int | None) -> Iterator[dict[str, Any]]:
+    if is_list(type(query)):
+        yield from follow(lambda one: client.query(one, timeout), query, most)
+    else:
+        yield client.query(query, timeout)

@@ -44,7 +44,8 @@ def test_a_command_that_is_done_ends_with_0_and_its_data_on_standard_output(run:
     shown = json.loads(result.stdout)
     assert (shown["node"], shown["state"], shown["operation"]) == ("n1", "done", "op1")
     assert shown["data"]["disk"] == "d1"
-    assert bmid.commands[0].data == {"project": "p1", "node": "n1", "image": "debian-12", "force": False}
+    asked = {"project": "p1", "node": "n1", "image": "debian-12", "force": False}
+    assert asked.items() <= bmid.commands[0].data.items()
 
 
 def test_every_format_shows_the_same(run: Run, bmid: FakeBmid) -> None:
@@ -176,7 +177,7 @@ def test_queries_are_shown_as_a_list_or_one_by_one(run: Run, bmid: FakeBmid) -> 
     )
     assert json.loads(run("image", "show", "debian-12", "-o", "json").stdout) == image
     assert "FIRMWARE  bios,uefi" in run("image", "show", "debian-12").stdout
-    assert bmid.asked[0].data == {"project": "p1"}
+    assert bmid.asked[0].data["project"] == "p1"
 
 
 def test_a_query_with_a_problem_ends_with_1_and_one_without_an_answer_with_69(run: Run, bmid: FakeBmid) -> None:

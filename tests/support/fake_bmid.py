@@ -76,7 +76,7 @@ class FakeBmid:
     users: list[str | None] = field(default_factory=list)
     effects: dict[tuple[str, str], list[Envelope]] = field(default_factory=dict)
     phases: dict[str, str] = field(default_factory=dict)
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, dict[str, Any] | Callable[[Envelope], dict[str, Any]]] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -159,7 +159,8 @@ class FakeBmid:
         self.asked.append(query)
         if self.deaf:
             return
-        kind, data = "bmi.query.answered.v1", {"result": self.results.get(query.type)}
+        result = self.results.get(query.type)
+        kind, data = "bmi.query.answered.v1", {"result": result(query) if callable(result) else result}
         if query.type == "bmi.operation.show.v1":
             phase = self.phases.get(query.data.get("message", ""))
             shown = {"operation": "op1", "phase": phase, "problem": None}
