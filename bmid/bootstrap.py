@@ -88,8 +88,7 @@ class Head:
         self.http = self._http()
         url = settings.http.url or f"http://{settings.http.listen}:{self.http.port}"
         self.keeper = Keeper(self.database, self.identity, make_presence(self.ports, url))
-        self.site = make_site(settings, url)
-        limit = settings.images.max_upload
+        self.site, limit = make_site(settings, url), settings.images.max_upload
         self.acceptance = Acceptance(self.database, self.registry, self.site, self.identity, self.notify, limit)
         self.broker = make_broker(settings)
         self.pool = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="stage")
