@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from bmid.drivers.base import Stored
-from bmid.drivers.storage.directory import DirectoryStorage
 from bmid.errors import PermanentError, TransientError
-from tests.support.storage_bed import Bed, memory_bed, rbd_bed, with_qemu
-
-MIB = 1 << 20
-
-
-@pytest.fixture(params=["memory", "directory", "rbd"])
-def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bed]:
-    if request.param == "memory":
-        made = memory_bed()
-    elif request.param == "directory":
-        made = Bed(DirectoryStorage(tmp_path), with_qemu, lambda disk: pytest.fail("a folder knows no owners"))
-    else:
-        made = rbd_bed(request.getfixturevalue("ceph"))
-    yield made
-    made.storage.close()
+from tests.support.storage_bed import MIB, Bed
 
 
 def slug(caught: pytest.ExceptionInfo[Any]) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import rados
-import rbd
 
 from bmid.drivers.base import ImageFile, JobState
 from bmid.drivers.imaging.qemu import QemuImaging
@@ -20,45 +18,12 @@ from bmid.drivers.storage.rbd import RbdStorage
 from bmid.errors import TransientError
 from lab.ceph import Ceph
 from lab.process import free_port, wait_for
-
-MIB = 1 << 20
-
-
-@pytest.fixture
-def storage(ceph: Ceph) -> Iterator[RbdStorage]:
-    made = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=2)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def pool(ceph: Ceph) -> Iterator[rados.Ioctx]:
-    """The pool, over a connection that has nothing to do with the driver's."""
-    options = {"rbd_default_clone_format": "2"}
-    cluster = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user, conf=options)
-    with cluster, cluster.open_ioctx(ceph.pool) as ioctx:
-        yield ioctx
-
-
-@pytest.fixture
-def image(storage: RbdStorage, pool: rados.Ioctx) -> str:
-    name = uuid4().hex
-    storage.create_image(name, 8 * MIB)
-    with rbd.Image(pool, f"image-{name}") as handle:
-        handle.write(b"golden", 0)
-    storage.seal_image(name, {"image": name})
-    return name
+from tests.support.storage_bed import MIB, seconds
 
 
 def command(ceph: Ceph, prefix: str, **words: object) -> None:
     with ceph.admin() as administrator:
         administrator.command(prefix, **words)
-
-
-def seconds(action: Callable[[], object]) -> float:
-    begin = time.monotonic()
-    action()
-    return time.monotonic() - begin
 
 
 def test_a_head_that_was_fenced_says_so_and_comes_back(ceph: Ceph, storage: RbdStorage, image: str) -> None:

@@ -7,7 +7,7 @@ import os
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,52 +20,13 @@ from bmid.drivers.imaging.qemu import QemuImaging
 from bmid.drivers.storage.rbd import RbdStorage
 from bmid.drivers.storage.rbd_trash import Trash
 from bmid.errors import PermanentError
-from lab.ceph import Ceph
 from lab.tgtd import Tgtd
-
-MIB = 1 << 20
-
-
-@pytest.fixture
-def storage(ceph: Ceph) -> Iterator[RbdStorage]:
-    made = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=2)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def pool(ceph: Ceph) -> Iterator[rados.Ioctx]:
-    """The pool, over a connection that has nothing to do with the driver's."""
-    options = {"rbd_default_clone_format": "2"}
-    cluster = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user, conf=options)
-    with cluster, cluster.open_ioctx(ceph.pool) as ioctx:
-        yield ioctx
-
-
-@pytest.fixture
-def image(storage: RbdStorage, pool: rados.Ioctx) -> str:
-    name = uuid4().hex
-    storage.create_image(name, 8 * MIB)
-    with rbd.Image(pool, f"image-{name}") as handle:
-        handle.write(b"golden", 0)
-    storage.seal_image(name, {"image": name})
-    return name
-
-
-def command(ceph: Ceph, prefix: str, **words: object) -> None:
-    with ceph.admin() as administrator:
-        administrator.command(prefix, **words)
+from tests.support.storage_bed import MIB, seconds
 
 
 def first_bytes(pool: rados.Ioctx, disk: str) -> bytes:
     with rbd.Image(pool, f"disk-{disk}", read_only=True) as handle:
         return bytes(handle.read(0, 6))
-
-
-def seconds(action: Callable[[], object]) -> float:
-    begin = time.monotonic()
-    action()
-    return time.monotonic() - begin
 
 
 def test_librbd_reads_the_metadata_that_we_wrote(storage: RbdStorage, pool: rados.Ioctx, image: str) -> None:

@@ -58,8 +58,9 @@ class Access:
     timeout: float
 
     def address(self, pool: str, name: str, snapshot: str | None = None) -> str:
-        """An image as qemu-img understands it."""
+        """An image as qemu-img understands it. It is read without its time of access being written."""
         options = {"conf": str(self.conf), "id": self.user, "rados_osd_op_timeout": str(self.timeout)}
+        options |= {"client_mount_timeout": str(self.timeout), "rbd_atime_update_interval": "0"}
         place = f"rbd:{_escaped(pool)}/{_escaped(name)}" + (f"@{_escaped(snapshot)}" if snapshot is not None else "")
         return place + "".join(f":{key}={_escaped(value)}" for key, value in options.items())
 
