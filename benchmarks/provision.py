@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import heads
 from benchmarks.bench import PROJECT, Bench, Bus, median
 from benchmarks.classic import Classic
 from benchmarks.floor import Floor
@@ -29,13 +30,23 @@ def main() -> None:
     parser.add_argument("--single", type=int, default=40, help="maps one after the other")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of 24 at once")
     parser.add_argument("--many", type=int, default=300, help="nodes for the memory figure; 0 leaves it out")
-    parser.add_argument("--out", type=Path, default=Path(".lab/bench-provision.json"))
+    parser.add_argument("--heads", type=int, default=1, help="several: only their rate at 48 at once, against one's")
+    parser.add_argument("--out", type=Path, help="default: .lab/bench-provision.json, or bench-heads.json for several")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    if options.heads > 1:
+        _write(
+            options.out or Path(".lab/bench-heads.json"), heads.measure(options.folder, options.heads, options.rounds)
+        )
+        return
     with Bench(options.folder, max(options.many, 200 + options.single)).running() as bench:
         figures = measure(bench, options)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"rbd": figures}, indent=2) + "\n")
+    _write(options.out or Path(".lab/bench-provision.json"), {"rbd": figures})
+
+
+def _write(out: Path, figures: dict[str, Any]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 
 
