@@ -154,16 +154,36 @@ def test_an_address_is_free_in_the_range_and_the_lowest(taken: Mapping[str, str]
     assert ipaddress.ip_address(address)
 
 
-@given(st.lists(st.builds(Shard, st.sampled_from(["a", "b"]), st.sampled_from("01"), st.integers(0, 5))))
-def test_the_home_with_the_fewest_disks_is_chosen(shards: list[Shard]) -> None:
+HOMES = st.lists(
+    st.builds(Shard, st.sampled_from("ab"), st.sampled_from("01"), st.integers(0, 5), draining=st.booleans())
+)
+
+
+@given(HOMES)
+def test_the_home_with_the_fewest_disks_is_chosen_among_those_that_take_any(shards: list[Shard]) -> None:
     """The same for the same answer, so that two looks agree."""
-    if not shards:
-        with pytest.raises(TransientError):
+    ready = [shard for shard in shards if not shard.draining]
+    if not ready:
+        with pytest.raises(TransientError) as caught:
             choose_home(shards)
+        assert caught.value.problem.slug == ("heads-draining" if shards else "no-home")
         return
     chosen = choose_home(shards)
-    assert chosen.load == min(shard.load for shard in shards)
+    assert chosen in ready
+    assert chosen.load == min(shard.load for shard in ready)
     assert chosen == choose_home(shards[::-1])
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 60))
+def test_maps_fill_heads_and_their_shards_in_turns(heads: int, shards: int, maps: int) -> None:
+    """No shard, and no head, ever has two disks more than another of its like."""
+    load = {(f"h{head}", str(shard)): 0 for head in range(heads) for shard in range(shards)}
+    for _ in range(maps):
+        home = choose_home([Shard(head, shard, count) for (head, shard), count in load.items()])
+        load[home.head, home.shard] += 1
+        each = [sum(count for (head, _), count in load.items() if head == f"h{number}") for number in range(heads)]
+        assert max(each) - min(each) <= 1
+        assert max(load.values()) - min(load.values()) <= 1
 
 
 def test_keys_are_put_in_the_one_order() -> None:
