@@ -134,10 +134,10 @@ def test_queries_list_and_show_everything(house: House) -> None:
     result = house.ask(MapNode(project=project, node=node, image=image))
     assert result.ok
     disk = result.event.data["disk"]
-    assert project in [one["project"] for one in house.query(ListProjects())["projects"]]
+    assert project in [one["project"] for one in house.query(ListProjects(name=project))["projects"]]
     assert [one["image"] for one in house.query(ListImages(project=project))["images"]] == [image]
     assert [one["disk"] for one in house.query(ListDisks(project=project))["disks"]] == [disk]
-    [mine] = [one for one in house.query(ListNodes())["nodes"] if one["node"] == node]
+    [mine] = house.query(ListNodes(name=node))["nodes"]
     assert (mine["state"], mine["project"], mine["image"]) == ("mapped", project, f"{project}/{image}")
     newest = house.query(ListOperations(project=project, limit=1))["operations"]
     assert [(one["operation"], one["phase"]) for one in newest] == [(result.operation, "succeeded")]
