@@ -1,4 +1,4 @@
-"""Fixtures of the storage suites: every kind of storage, and a pool of Ceph seen from outside the driver."""
+"""Fixtures of the suites of storage and imaging: every kind of each, and a pool of Ceph seen from outside."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import rbd
 
 from bmid.drivers.storage.rbd import RbdStorage
 from lab.ceph import Ceph
+from tests.support.imaging_bench import Bench, bench_of
 from tests.support.storage_bed import MIB, Bed, directory_bed, memory_bed, pool_of, rbd_bed
 
 
@@ -62,3 +63,9 @@ def image(storage: RbdStorage, pool: rados.Ioctx) -> str:
         handle.write(b"golden", 0)
     storage.seal_image(name, {"image": name})
     return name
+
+
+@pytest.fixture(params=["memory", "qemu"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    """Each kind of imaging."""
+    return bench_of(request.param, tmp_path)

@@ -14,23 +14,7 @@ from pathlib import Path
 import pytest
 
 from bmid.drivers.base import ImageFile
-from bmid.drivers.imaging.memory import MemoryImaging
-from bmid.drivers.imaging.qemu import QemuImaging
-from tests.support.imaging_bench import LIMITS, MIB, PACKERS, Bench, disk_bytes
-
-
-@pytest.fixture(params=["memory", "qemu"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-
-    def write(destination: str, offset: int, content: bytes) -> None:
-        with Path(destination).open("r+b") as file:
-            file.seek(offset)
-            file.write(content)
-
-    imaging = MemoryImaging(write=write, **LIMITS) if request.param == "memory" else QemuImaging(**LIMITS)
-    return Bench(imaging, tmp_path / "source with, odd:name", workspace, {})
+from tests.support.imaging_bench import MIB, PACKERS, Bench, disk_bytes
 
 
 def test_check_says_what_does_the_work(bench: Bench) -> None:

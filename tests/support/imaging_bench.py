@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from bmid.drivers.base import ImageFile, Imaging, Job, JobState
+from bmid.drivers.base import Errand, ImageFile, Imaging, Job, JobState
+from bmid.drivers.imaging.memory import MemoryImaging
+from bmid.drivers.imaging.qemu import QemuImaging
+from bmid.errors import TransientError
 
 MIB = 1 << 20
 
@@ -93,3 +96,39 @@ class Bench:
         state = self.end(job)
         assert (state.state, state.done, state.total) == (JobState.DONE, found.virtual_size, found.virtual_size), state
         return destination.read_bytes()
+
+    def place(self, content: bytes = b"", size: int | None = None) -> str:
+        """A place of the storage, filled from its beginning: here, a file."""
+        path = self.workspace / uuid4().hex
+        with path.open("wb") as file:
+            file.write(content)
+            file.truncate(size if size is not None else len(content))
+        return str(path)
+
+
+def bench_of(kind: str, folder: Path) -> Bench:
+    """A bench for `memory` or `qemu`; the storage's places are files."""
+    workspace = folder / "workspace"
+    workspace.mkdir()
+
+    def read(source: str, offset: int, length: int) -> bytes:
+        with Path(source).open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def write(destination: str, offset: int, content: bytes) -> None:
+        with Path(destination).open("r+b") as file:
+            file.seek(offset)
+            file.write(content)
+
+    def run(errand: Errand) -> None:
+        done = subprocess.run(errand.command, capture_output=True, text=True, check=False)
+        if "No space left" in done.stderr:
+            raise TransientError("pool-full", "the storage is full")
+        if done.returncode:
+            raise TransientError("imaging-failed", done.stderr)
+
+    imaging: Imaging = QemuImaging(**LIMITS)
+    if kind == "memory":
+        imaging = MemoryImaging(write=write, read=read, run=run, **LIMITS)
+    return Bench(imaging, folder / "source with, odd:name", workspace, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -94,6 +95,7 @@ class MemoryImaging(Imaging):
             file.unlink(missing_ok=True)
             try:
                 with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640), "wb") as target:
+                    os.fchmod(target.fileno(), 0o640)
                     self._fill(target, source, size, format)
             except BaseException:
                 file.unlink(missing_ok=True)
@@ -125,6 +127,9 @@ class MemoryImaging(Imaging):
                 except BmiError as error:
                     retry = isinstance(error, TransientError)
                     self._jobs[job] = Job(JobState.FAILED, problem=(error.problem.slug, error.problem.detail, retry))
+                except OSError as error:
+                    slug = "no-space" if error.errno == errno.ENOSPC else "imaging-failed"
+                    self._jobs[job] = Job(JobState.FAILED, problem=(slug, str(error), True))
             return self._jobs.get(job)
 
     def unpacked(self, source: Path, workspace: Path, found: ImageFile) -> Path:
