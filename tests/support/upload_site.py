@@ -6,7 +6,7 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import httpx
 from bmid.errors import TransientError
 from bmid.http.app import build
 from bmid.http.server import HttpServer
+from bmid.steps.export import identity
 
 TOKEN = "token-that-nobody-may-see"
 
@@ -44,6 +45,28 @@ class FakeUploads:
         self.completed.append((operation, size))
 
 
+@dataclass(frozen=True)
+class Exported:
+    folder: Path
+    name: str
+    identity: Sequence[int]
+    sha256: str
+    token_sha256: str = hashlib.sha256(TOKEN.encode()).hexdigest()
+
+
+@dataclass
+class FakeDownloads:
+    """Files that may be fetched."""
+
+    slots: dict[str, Exported] = field(default_factory=dict)
+    away: bool = False
+
+    def find(self, operation: str) -> Exported | None:
+        if self.away:
+            raise TransientError("database-away", "the database is away")
+        return self.slots.get(operation)
+
+
 class FakeHealth:
     def __init__(self) -> None:
         self.state = {"database": "ok", "broker": "ok"}
@@ -59,7 +82,9 @@ class Site:
         self.folder = folder
         self.uploads = FakeUploads({"op-1": Slot(folder / "op-1.upload")})
         self.health = FakeHealth()
-        self.server = HttpServer(build(self.uploads, self.health, lambda: b"a_metric 1\n"), "127.0.0.1", 0)
+        self.downloads = FakeDownloads()
+        app = build(self.uploads, self.health, lambda: b"a_metric 1\n", self.downloads)
+        self.server = HttpServer(app, "127.0.0.1", 0)
         self.thread = threading.Thread(target=self.server.serve)
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.server.port}"
@@ -79,6 +104,22 @@ class Site:
         if token is not None:
             named["Authorization"] = f"Bearer {token}"
         return httpx.put(f"{self.url}/v1/uploads/{operation}", content=content, headers=named, timeout=30)
+
+    def export(self, content: bytes, operation: str = "op-1", name: str = "debian.qcow2") -> Path:
+        """A file that an operation has exported."""
+        path = self.folder / name
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        self.downloads.slots[operation] = Exported(self.folder, name, identity(path.lstat()), digest)
+        return path
+
+    def fetch(
+        self, operation: str = "op-1", token: str | None = TOKEN, method: str = "GET", **headers: str
+    ) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            named["Authorization"] = f"Bearer {token}"
+        return httpx.request(method, f"{self.url}/v1/downloads/{operation}", headers=named, timeout=30)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.server.port), timeout=20)
