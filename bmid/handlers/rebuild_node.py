@@ -25,7 +25,7 @@ from bmid.model.placement import Home
 from bmid.steps.base import SETTLED, Plan, Stages
 from bmid.steps.boot import PointBoot
 from bmid.steps.isolation import RequireAllocated
-from bmid.steps.rebuild import ReturnTo, Settle
+from bmid.steps.rebuild import DiscardOld, ReturnTo, Settle
 from bmid.steps.seed import WriteSeed
 from bmid.steps.target import ExportDisk
 
@@ -89,7 +89,8 @@ def plan(command: RebuildNode, context: Context) -> Plan:
         *way.removed(old),
         *way.exported(context, new, node, None, power),
     )
-    last = (Settle(stages=len(stages) + 1),), (way.discarded(context, old, node),)
+    gone = way.discarded(context, old, node)
+    last = (Settle(stages=len(stages) + 1),), (DiscardOld(disk=old.id, name=old.name, metadata=gone.metadata),)
     # While the old disk has node and address, the new one's row is without.
     reserve = (Put(replace(old, state=DiskState.REMOVING)), Put(_unplaced(new)))
     memo = {"changed": True, "disk": new.id, "old": old.id, "power": power}

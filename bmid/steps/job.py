@@ -15,12 +15,19 @@ from bmid.steps.base import Wait, World
 __all__ = ["follow"]
 
 LOOK = timedelta(seconds=1)
-PATIENCE = 0.5  # seconds in which small work may end within the turn that began it; only then is a thread held for it
+PATIENCE = 0.5  # seconds in which work may end within the turn that began it; only then is a thread held for it
 TODO = "Mend what is said there, then send the command again under a new id."
 
 
 def follow(
-    world: World, job: str, start: Callable[[], None], why: str, *, told: str | None = None, todo: str = TODO
+    world: World,
+    job: str,
+    start: Callable[[], None],
+    why: str,
+    *,
+    told: str | None = None,
+    todo: str = TODO,
+    patience: float = PATIENCE,
 ) -> Job | Wait:
     """The job's good end, or a wait with `why`. One that isn't known is started: a child dies with its daemon.
 
@@ -29,7 +36,7 @@ def follow(
     stand = world.imaging.poll(job)
     if stand is None:
         start()
-        stand = world.imaging.poll(job, PATIENCE)
+        stand = world.imaging.poll(job, patience)
     if stand is None or stand.state is JobState.RUNNING:
         if told and stand:
             world.notes.progress(told, stand.done, stand.total)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from bmid.errors import PermanentError, TransientError
 from bmid.steps.base import SETTLED, Step, Wait, World
 from bmid.steps.boot import REMOVING, PointBoot
 from bmid.steps.seed import WriteSeed
 from bmid.steps.target import ExportDisk
 
-__all__ = ["ReturnTo", "Settle"]
+__all__ = ["DiscardOld", "ReturnTo", "Settle"]
 
 
 class ReturnTo(Step):
@@ -46,4 +47,22 @@ class Settle(Step):
     def apply(self, world: World) -> Wait | None:
         """Note how many stages are done, this one with them."""
         world.notes.write(SETTLED, self.stages)
+        return None
+
+
+class DiscardOld(Step):
+    """The disk that the node was on before is in the trash."""
+
+    kind: ClassVar[str] = "discard-old"
+    disk: str
+    name: str
+    metadata: dict[str, Any]
+
+    def apply(self, world: World) -> Wait | None:
+        """Discard. Where that can't be, who hears of it learns which disk is left."""
+        try:
+            world.storage.discard(self.disk, self.metadata)
+        except (PermanentError, TransientError) as error:
+            detail = f"the node is on its new disk; the old one, {self.name}, is left: {error}"
+            raise type(error)(error.problem.slug, detail, todo=f"bmi-publish disk remove {self.name}") from error
         return None

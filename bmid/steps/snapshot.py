@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import ClassVar
 
-from bmid.drivers.base import Job, JobState
-from bmid.errors import PermanentError, Refused, TransientError
+from bmid.errors import Refused
 from bmid.steps.base import Step, Wait, World
+from bmid.steps.job import follow
 
 __all__ = ["DuplicateDisk", "FreezeDisk", "RequireUntouched", "ThawDisk"]
 
-LOOK = timedelta(seconds=1)
-PATIENCE = 1.5  # seconds for which a copy is given the chance to end within the turn
+PATIENCE = 2.0  # seconds; somebody may be waiting to use the node again, and most copies end within them
 
 
 class FreezeDisk(Step):
@@ -47,19 +45,22 @@ class DuplicateDisk(Step):
 
     def apply(self, world: World) -> Wait | None:
         """At once, or in a child, which tells how far it is. A copy that was cut off starts anew."""
-        notes, job = world.notes, self._job(world)
-        if notes.mark("duplicated") or world.storage.sealed(self.image):
+        if world.notes.mark("duplicated") or world.storage.sealed(self.image):
             return None
-        stand = world.imaging.poll(job, PATIENCE)
-        if stand is None:
+        job, whole = self._job(world), False
+
+        def start() -> None:
+            nonlocal whole
             errand = world.storage.duplicate(self.disk, self.snapshot, self.image)
-            if errand is not None:
+            if errand is None:
+                whole = True
+            else:
                 world.imaging.run(job, errand)
-                stand = world.imaging.poll(job, PATIENCE)
-        if stand is not None and not _done(world, job, stand):
-            notes.progress(self.kind, stand.done, stand.total)
-            return Wait(notes.now() + LOOK, "copies the disk")
-        notes.write("duplicated", True)
+
+        stand = follow(world, job, start, "copies the disk", told=self.kind, patience=PATIENCE)
+        if isinstance(stand, Wait) and not whole:
+            return stand
+        world.notes.write("duplicated", True)
         return None
 
     def revert(self, world: World) -> Wait | None:
@@ -70,17 +71,6 @@ class DuplicateDisk(Step):
 
     def _job(self, world: World) -> str:
         return f"{world.notes.operation}-duplicate"
-
-
-def _done(world: World, job: str, stand: Job) -> bool:
-    """Whether the child is done; raises if it failed."""
-    if stand.state is JobState.RUNNING:
-        return False
-    world.imaging.cancel(job)
-    if stand.state is JobState.FAILED:
-        slug, detail, again = stand.problem or ("child-failed", "the child process failed", True)
-        raise TransientError(slug, detail) if again else PermanentError(slug, detail)
-    return True
 
 
 class RequireUntouched(Step):

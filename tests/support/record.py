@@ -79,8 +79,7 @@ class Record:
 
     def finals(self, operation: str) -> list[dict[str, Any]]:
         """Events that end an operation."""
-        handler = self.registry.commands[self.find(operation).type]
-        ends = {handler.outcome.type, "bmi.operation.failed.v1", "bmi.operation.planned.v1"}
+        ends = self.registry.ends(self.find(operation).type)
         return [one for one in self.events(operation) if one["type"] in ends]
 
     def final(self, operation: str) -> dict[str, Any]:
@@ -133,7 +132,9 @@ class Record:
         found += [f"staging {path.name}" for path in self.staging.iterdir()]
         found += [f"half an export {path.name}" for path in self.exports.glob(".*")]
         found += [f"half an export {name}" for name, mark in self.storage.foreign_names().items() if mark]
-        found += [f"{image} is promised" for image, one in images.items() if one.ready and ("image", image) not in stored]
+        found += [
+            f"{image} is promised" for image, one in images.items() if one.ready and ("image", image) not in stored
+        ]
         found += [f"job {job}" for job in (*self.imaging._jobs, *self.imaging._work)]
         return found
 
