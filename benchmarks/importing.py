@@ -50,7 +50,8 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     file = _written(bench.bmid.imports / "large.qcow2", options.mib)
     times: dict[str, list[float]] = {"ours": [], "floor": []}
     before = os.getloadavg()[0]
-    with Memory(bench.bmid.process.pid or 0) as memory, Client(url=bench.rabbitmq.url("alice"), source="/bench") as client:
+    pid, url = bench.bmid.process.pid or 0, bench.rabbitmq.url("alice")
+    with Memory(pid) as memory, Client(url=url, source="/bench") as client:
         for turn in range(options.rounds):
             for who in ("floor", "ours") if turn % 2 else ("ours", "floor"):
                 seconds = _floor(bench, file) if who == "floor" else _ours(client, file.name)
