@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from bmi_publish.boot import Until
 from bmi_publish.connection import COMMANDS, QUERIES, Connection
@@ -183,6 +183,21 @@ class Client:
         from bmi_publish.upload import send_file  # noqa: PLC0415 - httpx takes 0.1 s to load
 
         send_file(address, token, file, beat)
+
+    def download(
+        self, address: str, token: str, target: BinaryIO, progress: Callable[[int, int], None] | None = None
+    ) -> str:
+        """GET an exported file from the address that an outcome event named into an open file; its SHA-256. Heartbeats
+        of the connection go on meanwhile. Raises DownloadFailed."""
+
+        def beat(done: int, total: int) -> None:
+            self._connection.beat()
+            if progress:
+                progress(done, total)
+
+        from bmi_publish.download import fetch_file  # noqa: PLC0415 - httpx takes 0.1 s to load
+
+        return fetch_file(address, token, target, beat)
 
 
 def _answer(answer: Envelope) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 
 from bmi_publish.error import PublishError, UploadFailed
+from bmid.errors import Problem
 
-__all__ = ["send_file"]
+__all__ = ["refusal_of", "send_file"]
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
@@ -61,7 +62,7 @@ def _put(address: str, token: str, file: Path, progress: Callable[[int, int], No
     answer = httpx.put(address, content=_chunks(file, total, progress), headers=headers, timeout=TIMEOUT)
     if answer.is_success:
         return
-    refusal = _refusal(address, answer)
+    refusal = UploadFailed(refusal_of(address, answer, "upload-failed"))
     if refusal.problem.slug == "upload-complete":
         return  # an earlier attempt came through, and its answer was lost
     if answer.status_code == 503 or refusal.problem.slug == "upload-in-progress":
@@ -80,13 +81,14 @@ def _chunks(file: Path, total: int, progress: Callable[[int, int], None]) -> Ite
             progress(done, total)
 
 
-def _refusal(address: str, answer: httpx.Response) -> PublishError:
-    """What the server says, in the form of RFC 9457 if it keeps to that."""
+def refusal_of(address: str, answer: httpx.Response, otherwise: str) -> Problem:
+    """What the server says, in the form of RFC 9457 if it keeps to that; else a problem of the slug `otherwise`."""
     try:
         body = answer.json()
     except ValueError:
         body = None
     said = body if isinstance(body, dict) else {}
-    slug = str(said.get("type", "")).rpartition(":")[2] or "upload-failed"
+    slug = str(said.get("type", "")).rpartition(":")[2] or otherwise
     reason = str(said.get("detail") or said.get("title") or answer.reason_phrase)
-    return UploadFailed.of(slug, f"{address} answered {answer.status_code}: {reason}", str(said.get("todo", "")))
+    detail = f"{address} answered {answer.status_code}: {reason}"
+    return Problem.of(slug, detail, todo=str(said.get("todo", "")))

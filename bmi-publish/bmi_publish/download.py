@@ -1,0 +1,103 @@
+"""Fetches a file by HTTP, and goes on where a broken line stopped. What it is fetched for is not known here."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import httpx
+
+from bmi_publish.error import PublishError
+from bmi_publish.upload import refusal_of
+
+__all__ = ["DownloadFailed", "fetch_file", "remove_file"]
+
+CHUNK = 1 << 20
+ATTEMPTS = 5  # in a row without a byte
+PAUSE = 1.0  # seconds
+TIMEOUT = httpx.Timeout(connect=10.0, write=10.0, read=60.0, pool=10.0)
+
+
+class DownloadFailed(PublishError):
+    """The bytes did not arrive."""
+
+
+class _Fetch:
+    """One file on its way: what is there of it, and the digest of that."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._tag = ""
+        self.digest = hashlib.sha256()
+        self.done = 0
+
+    def headers(self) -> dict[str, str]:
+        """What has to be said to get the rest."""
+        return {"Range": f"bytes={self.done}-", "If-Range": self._tag} if self.done and self._tag else {}
+
+    def take(self, answer: httpx.Response, progress: Callable[[int, int], None]) -> None:
+        """The rest of it; all of it where the server has another file now."""
+        if answer.status_code != 206:
+            self._target.seek(0)
+            self._target.truncate()
+            self.digest, self.done = hashlib.sha256(), 0
+        self._tag = answer.headers.get("ETag", "")
+        total = self.done + int(answer.headers.get("Content-Length", 0))
+        for chunk in answer.iter_raw(CHUNK):
+            self._target.write(chunk)
+            self.digest.update(chunk)
+            self.done += len(chunk)
+            progress(self.done, total)
+
+
+def fetch_file(address: str, token: str, target: BinaryIO, progress: Callable[[int, int], None]) -> str:
+    """GET a file with a bearer token into `target`, which is at its start; its SHA-256 in hexadecimal. `progress` gets
+    bytes done and in all. Raises DownloadFailed."""
+    fetch, tries = _Fetch(target), 0
+    while True:
+        before = fetch.done
+        try:
+            headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity", **fetch.headers()}
+            with httpx.stream("GET", address, headers=headers, timeout=TIMEOUT) as answer:
+                if answer.is_success:
+                    fetch.take(answer, progress)
+                    target.flush()
+                    return fetch.digest.hexdigest()
+                answer.read()
+                error = _refused(address, answer)
+                if answer.status_code != 503:
+                    raise error
+        except httpx.TransportError as broken:
+            detail = f"{address}: {type(broken).__name__} {broken}".strip()
+            error = DownloadFailed.of("download-failed", detail, "Check the way there, and fetch it again.")
+        except OSError as broken:
+            raise DownloadFailed.of("download-failed", f"it can't be written: {broken.strerror or broken}") from None
+        tries = 0 if fetch.done > before else tries + 1
+        if tries == ATTEMPTS:
+            raise error
+        progress(fetch.done, fetch.done)
+        time.sleep(PAUSE)
+
+
+def remove_file(address: str, token: str) -> None:
+    """Have the file taken away where it was fetched from. Raises DownloadFailed."""
+    with _translated(address):
+        answer = httpx.delete(address, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT)
+    if not answer.is_success and answer.status_code != 410:
+        raise _refused(address, answer)
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise DownloadFailed.of("download-failed", f"{address}: {type(error).__name__} {error}".strip()) from None
+
+
+def _refused(address: str, answer: httpx.Response) -> PublishError:
+    problem = refusal_of(address, answer, "download-failed")
+    return DownloadFailed(problem)
