@@ -8,6 +8,7 @@ from bmid.errors import Problem, Refused
 from bmid.handlers.shape import operation_shape
 from bmid.messages.operation import OperationFailed
 from bmid.model.operation import FINAL, Operation, Phase
+from bmid.model.seed import SECRET_FIELDS
 from bmid.parts import make_database
 from bmid.settings import Settings
 from bmid.store import operations, outbox
@@ -30,14 +31,14 @@ class Repair:
         with self._database.read() as tx:
             found = StoreView(tx, 0).operations(limit=1000)
         return [
-            operation_shape(one) | {"command_data": one.command} for one in found if every or one.phase not in FINAL
+            operation_shape(one) | {"command_data": _shown(one)} for one in found if every or one.phase not in FINAL
         ]
 
     def show(self, operation: str) -> dict[str, Any]:
         """One operation, whole."""
         with self._database.read() as tx:
             one = self._find(tx, operation)
-        return operation_shape(one) | {"command_data": one.command, "plan": one.plan, "marks": one.marks}
+        return operation_shape(one) | {"command_data": _shown(one), "plan": one.plan, "marks": one.marks}
 
     def retry(self, operation: str) -> str:
         """Look at it again now; what was stuck goes on with its way back."""
@@ -68,3 +69,8 @@ class Repair:
         if one is None:
             raise Refused("operation-unknown", f"there is no operation {operation}")
         return one
+
+
+def _shown(operation: Operation) -> dict[str, Any]:
+    """What the command asked for. Of what may be secret, only that it was said."""
+    return {key: "(not shown)" if key in SECRET_FIELDS else value for key, value in operation.command.items()}

@@ -17,8 +17,9 @@ from pydantic import AfterValidator
 
 from bmid.model.entity import Disk, Seed
 
-__all__ = ["NetworkConfig", "SshKey", "UserData", "seed_files"]
+__all__ = ["SECRET_FIELDS", "NetworkConfig", "SshKey", "UserData", "seed_files"]
 
+SECRET_FIELDS = frozenset({"user_data", "network_config"})  # of commands: shown to nobody
 TEXT_LIMIT = 64 * 1024  # bytes
 KEY_LIMIT = 8 * 1024  # bytes; an RSA key of 16384 bits has 2.8 KiB
 KEY_TYPES = (
