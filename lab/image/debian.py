@@ -21,7 +21,7 @@ BOOT_MIB = 16
 ROOT_MIB = 2048
 PACKAGES = (
     "systemd-sysv", "udev", "kmod", "iproute2", "login", "passwd", "util-linux", "e2fsprogs", "ca-certificates",
-    "open-iscsi", "linux-image-cloud-amd64", "initramfs-tools", "busybox", "openssh-server", "dbus",
+    "open-iscsi", "linux-image-cloud-amd64", "initramfs-tools", "busybox", "openssh-server", "sudo", "dbus",
     # 12's cloud-init only recommends cffi, and its NoCloud source fails without.
     "cloud-init", "python3-cffi-backend",
 )  # fmt: skip

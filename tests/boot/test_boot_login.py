@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
 
-from bmi_publish import BOOTED
 from bmid.handlers.map_node import MapNode
 from bmid.handlers.unmap_node import UnmapNode
 from lab.layout import Layout
