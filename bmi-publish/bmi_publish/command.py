@@ -42,6 +42,8 @@ def command_of(message: type[Message], registry: Registry) -> click.Command:
             name: envelope_of(one, settings.source, id=ids[name], correlation=correlation)
             for name, one in messages.items()
         }
+        if values.get("booted") and values.get("nodes"):
+            raise click.UsageError("--booted goes with one node or a range, not with --nodes.")
         wait = bool(values["wait"]) or bool(values.get("booted"))
         wish = Wish(wait, values["timeout"], bool(values.get("booted")))
         form = Form(values["output"], values["column"], _single(fields, values), fields.subject or noun)
@@ -90,15 +92,18 @@ def _messages(
             raise click.UsageError("Missing option '--project' (or BMI_PROJECT, or `project` in the settings file).")
     data = fields.data(values)
     names: Sequence[Any] = [""]
-    if fields.subject and isinstance(data.get(fields.subject), str):
-        try:
+    try:
+        if fields.subject and isinstance(data.get(fields.subject), str):
             names = expand(data[fields.subject])
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
+        if group := data.get("nodes"):
+            data["nodes"] = [name for one in group for name in expand(one)]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     found = {}
     for name in names:
+        given = {**data, fields.subject: name} if name and fields.subject else data
         try:
-            found[name] = message.model_validate({**data, fields.subject: name} if name and fields.subject else data)
+            found[name or ",".join(group or ())] = message.model_validate(given)
         except ValidationError as error:
             raise click.UsageError(_wrong(error)) from None
     return found

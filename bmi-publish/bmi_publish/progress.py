@@ -59,7 +59,7 @@ class Bars:
             self.step(name, str(data.get("step", "")), _number(data.get("done")), _number(data.get("total")))
 
     def step(self, name: str, step: str, done: int | None = None, total: int | None = None) -> None:
-        """Bytes done and in all, of one thing."""
+        """Bytes done and in all, of one thing; or nodes of a group."""
         if not self._progress:
             return
         from rich.markup import escape  # noqa: PLC0415 - loaded with the bars

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from bmi_publish.group import parts_of
 from bmi_publish.output import show
 from bmi_publish.result import Result, State
 from bmi_publish.ticket import Ticket
@@ -46,11 +47,25 @@ def tell_results(names: Sequence[str], results: Sequence[Result], form: Form) ->
         if result.problem:
             record["problem"] = result.problem.model_dump(mode="json")
         records.append(record)
-    show(records, form.format, form.columns, single=form.single, usual=(form.noun, "state", "operation", "detail"))
+    if form.format == "table" and not form.columns and (parts := _parts(names, results, form)):
+        show(parts, form.format, (), single=False, usual=tuple(dict.fromkeys(key for part in parts for key in part)))
+    else:
+        show(records, form.format, form.columns, single=form.single, usual=(form.noun, "state", "operation", "detail"))
     for name, result in zip(names, results, strict=True):
         if result.problem:
             complain(result.problem, f"{name}: {result.state}")
     return max((result.exit_code for result in results), default=0)
+
+
+def _parts(names: Sequence[str], results: Sequence[Result], form: Form) -> list[dict[str, Any]]:
+    """Members of groups and steps of plans, for people; nothing, unless all that ended has such parts."""
+    found: list[dict[str, Any]] = []
+    for name, result in zip(names, results, strict=True):
+        parts = list(parts_of(result.event)) if result.event else []
+        if not parts:
+            return []
+        found += parts if form.single else [{form.noun: name, **part} for part in parts]
+    return found
 
 
 def complain(problem: Problem, about: str = "Error") -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bmi_publish.boot import Until
+from bmi_publish.group import EARLY_ENDS, group_problem
 from bmi_publish.result import Result, State
 from bmi_publish.ticket import Ticket
 from bmid.errors import Problem
@@ -28,7 +29,7 @@ class Watch:
 
     `outcome` is the type of the event that ends it well; None where it isn't known: then any event that the command
     caused, other than those of every operation, is taken for it. With `until`, only what it names ends the
-    watch well.
+    watch well; a group ends with its summary and a dry run with its plan all the same.
     """
 
     def __init__(self, ticket: Ticket, outcome: str | None, until: Until | None = None) -> None:
@@ -60,6 +61,10 @@ class Watch:
             self.accepted = True
         elif event.type == OperationFailed.type:
             self.result = self._end(State.REFUSED if event.data.get("refused") else State.FAILED, event)
+        elif event.type in EARLY_ENDS:
+            problem = group_problem(event)
+            state = State.FAILED if problem else State.DONE
+            self.done = self.result = Result(self.ticket, state, self.operation, event, problem)
         elif event.type == self._outcome or (self._outcome is None and event.type not in ON_THE_WAY):
             self._succeed(self._end(State.DONE, event))
         return True

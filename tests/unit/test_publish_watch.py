@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bmi_publish.boot import BOOTED
+from bmi_publish.group import parts_of
 from bmi_publish.result import State
 from bmi_publish.ticket import Ticket
 from bmi_publish.watch import Watch
@@ -98,3 +99,53 @@ def test_what_was_never_confirmed_by_the_broker_is_unsent_and_not_running() -> N
     one = watch()
     one.sent = one.confirmed = True
     assert one.give_up(problem).exit_code == 75
+
+
+def group(*phases: str) -> Envelope:
+    members = [
+        {
+            "node": f"n{number}", "operation": f"o{number}", "phase": phase,
+            "problem": None if phase == "succeeded" else Problem.of("x", f"{phase} {number}").model_dump(mode="json"),
+        }
+        for number, phase in enumerate(phases, 1)
+    ]  # fmt: skip
+    return event("bmi.group.finished.v1", subject="operation/o", operation="o", members=members)
+
+
+def test_a_group_is_done_when_all_of_it_is_and_else_failed_with_the_names() -> None:
+    one, other = watch(), watch(until=BOOTED)
+    assert one.see(group("succeeded", "succeeded"))
+    assert one.result is not None
+    assert one.result.ok
+    assert other.see(group("succeeded", "failed"))
+    assert other.result is not None
+    assert other.result.problem is not None
+    assert (other.result.state, other.result.exit_code) == (State.FAILED, 1)
+    assert other.result.problem.detail == "1 of 2 nodes failed: n2: failed 2"
+    assert other.result.problem.extra == {"nodes": ["n2"]}
+
+
+def test_of_many_that_failed_a_few_are_named() -> None:
+    one = watch()
+    one.see(group(*["failed"] * 40))
+    assert one.result is not None
+    assert one.result.problem is not None
+    assert one.result.problem.detail.endswith("n5: failed 5; and 35 more")
+    assert len(one.result.problem.extra["nodes"]) == 40  # type: ignore[arg-type]
+
+
+def test_a_dry_run_ends_with_its_plan_also_where_a_boot_is_waited_for() -> None:
+    for one in (watch(), watch(until=BOOTED)):
+        one.see(event("bmi.operation.planned.v1", operation="o", changed=True, steps=[]))
+        assert one.result is not None
+        assert one.result.ok
+
+
+def test_people_see_the_members_of_a_group_and_the_steps_of_a_plan() -> None:
+    assert [(one["node"], one["state"], one["detail"]) for one in parts_of(group("succeeded", "failed"))] == [
+        ("n1", "done", ""), ("n2", "failed", "failed 2"),
+    ]  # fmt: skip
+    step = {"step": "clone-disk", "stage": 2, "details": {"disk": "d", "metadata": {"a": 1}, "long": "x" * 99}}
+    planned = event("bmi.operation.planned.v1", operation="o", changed=True, steps=[step])
+    assert list(parts_of(planned)) == [{"stage": 2, "step": "clone-disk", "detail": "disk=d"}]
+    assert list(parts_of(event(OUTCOME))) == []
