@@ -42,7 +42,23 @@ VALUES: Mapping[str, Any] = {
     "bmi.command.rejected.v1 problem": Problem.of(
         "data-invalid", "image: Field required", todo="The fields of this command are project, node, image."
     ).model_dump(mode="json", exclude_none=True),
+    "bmi.image.copied.v1 source": "p1/debian-12",
+    "bmi.image.copied.v1 image": "debian-13",
+    "bmi.image.copied.v1 to_project": "p2",
+    "bmi.image.copied.v1 firmware": ["bios", "uefi"],
+    "bmi.image.copied.v1 size": 10737418240,
+    "bmi.image.copy.v1 to": "debian-13",
+    "bmi.image.copy.v1 to_project": "p2",
+    "bmi.image.export.v1 to": {"file": "debian-12.qcow2", "format": "qcow2", "token": SHA256},
+    "bmi.image.exported.v1 file": "debian-12.qcow2",
+    "bmi.image.exported.v1 size": 361758720,
+    "bmi.image.exported.v1 url": f"http://head.example:8470/v1/downloads/{OPERATION}",
     "bmi.image.import.v1 source": {"upload": SHA256},
+    "bmi.image.update.v1 labels": {"release": "12.8"},
+    "bmi.image.update.v1 default_for": {"os": "debian"},
+    "bmi.image.updated.v1 description": "",
+    "bmi.image.updated.v1 labels": {"release": "12.8"},
+    "bmi.image.updated.v1 defaults": [{"os": "debian"}],
     "bmi.image.imported.v1 firmware": ["bios", "uefi"],
     "bmi.node.boot-failed.v1 todo": "It never logged in: look at its power, boot order, cable and DHCP.",
     "bmi.node.register.v1 power": {
