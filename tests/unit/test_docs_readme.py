@@ -97,4 +97,4 @@ def _require_known(words: list[str]) -> None:
         assert not group or names or not rest, words
         rest = [word for word in rest if word not in names[:1]]
         command = group.get_command(context, names[0]) if group and names else None
-    assert [word for word in rest if word.startswith("-") and word != "-" and word not in known] == [], words
+    assert [word for word in rest if re.match(r"--|-\w$", word) and word not in known] == [], words
