@@ -29,6 +29,17 @@ def _pair(value: str) -> tuple[str, str]:
     return key, text
 
 
+def _text(value: str) -> str:
+    """A text, or with @FILE what is in the file: a text on a command line is seen by all who see the processes."""
+    if not value.startswith("@"):
+        return value
+    try:
+        with click.open_file(value[1:], encoding="utf-8") as file:
+            return str(file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{value[1:]}: {getattr(error, 'strerror', None) or 'this is no text'}") from None
+
+
 # A type for click, and the word for it in the help.
 Kind = tuple[Any, str | None]
 SCALARS: dict[str, Kind] = {
@@ -133,6 +144,8 @@ def _kind(field: Mapping[str, Any]) -> Kind:
         return click.Choice([str(value) for value in field["enum"]]), None
     if "const" in field:
         return click.Choice([str(field["const"])]), None
+    if "contentMediaType" in field:
+        return _text, "TEXT|@FILE"
     return SCALARS.get(str(field.get("type")), (_json, "JSON"))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from bmid.model.entity import Disk, Seed
 
@@ -112,9 +112,14 @@ def _yaml(text: str, what: str) -> yaml.Node | None:
         raise ValueError(f"{what} isn't YAML that can be read") from None
 
 
+def _media(kind: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "contentMediaType": kind})
+
+
 SshKey = Annotated[str, AfterValidator(_ssh_key)]
-UserData = Annotated[str, AfterValidator(_user_data)]
-NetworkConfig = Annotated[str, AfterValidator(_network_config)]
+# The media type says that it is a text of many lines, which a command line takes from a file.
+UserData = Annotated[str, AfterValidator(_user_data), _media("text/cloud-config")]
+NetworkConfig = Annotated[str, AfterValidator(_network_config), _media("application/yaml")]
 
 
 def seed_files(disk: Disk) -> Mapping[str, str]:

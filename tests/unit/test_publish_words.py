@@ -21,6 +21,7 @@ from bmi_publish.parameter import common_options, duration, publish_options
 from bmi_publish.settings import load
 from bmi_publish.span import expand
 from bmi_publish.ticket import envelope_of_raw, new_id
+from bmid.handlers.map_node import MapNode
 from bmid.handlers.registry import discover
 from bmid.messages.base import Command
 
@@ -94,6 +95,22 @@ def test_every_kind_of_field_has_its_option() -> None:
         "inner": {"driver": "d", "port": 1},
         "anything": {"a": [1]},
     }
+
+
+def test_a_text_that_may_be_long_or_secret_is_taken_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "user-data"
+    file.write_text("#cloud-config\npassword: é\n")
+    form = form_of(MapNode.model_json_schema(), "node", "map")
+
+    def data(*words: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        command = click.Command("map", params=form.parameters(), callback=lambda **v: found.update(form.data(v)))
+        result = CliRunner().invoke(command, ("n1", *words))
+        return found if result.exit_code == 0 else {"said": result.output}
+
+    assert data("--user-data", f"@{file}")["user_data"] == file.read_text()
+    assert data("--user-data", "#!/bin/sh")["user_data"] == "#!/bin/sh"
+    assert f"{file}x: No such file" in data("--user-data", f"@{file}x")["said"]
 
 
 def test_every_message_of_the_registry_has_a_command_whose_options_do_not_collide() -> None:
