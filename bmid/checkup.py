@@ -75,6 +75,7 @@ def _drivers(settings: Settings, ports: Ports) -> Iterator[Finding]:
         yield Finding("target", False, "there is no shard", "Name a tgtd in [[target.shards]].")
     for shard in ports.target.shards:
         yield _try(f"target {shard}", lambda shard=shard: ports.target.check(shard))  # type: ignore[misc]
+    yield _try("seed", ports.seeds.check)
     yield _try("boot", ports.boot.check)
     yield _try("imaging", ports.imaging.check)
     for name in settings.power.drivers:

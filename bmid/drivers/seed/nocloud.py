@@ -85,8 +85,9 @@ class NoCloudSeeds(Seeds):
             yield
         except OSError as error:
             full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            slug = "seed-full" if full else "seed-unwritable"
             raise TransientError(
-                "seed-full" if full else "seed-unwritable",
+                slug,
                 f"seeds in {self._folder}: {error.strerror or 'the folder is out of reach'}",
                 todo="Free space on this file system." if full else "See whether bmid may write to this folder.",
             ) from error
