@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -17,11 +17,15 @@ import click
 
 from bmi_publish.command import command_of, query_of
 from bmi_publish.image import upload_command
+from bmi_publish.image_download import download_command
+from bmi_publish.listen import events
+from bmi_publish.live import watch
 from bmi_publish.parameter import common_options, finish, key_of, publish_options, settings_of
 from bmi_publish.report import Form
 from bmi_publish.run import Wish, dispatch
 from bmi_publish.ticket import envelope_of_raw
 from bmid.handlers.registry import Registry, discover
+from bmid.messages.base import Command
 
 __all__ = ["Root", "main"]
 
@@ -82,17 +86,21 @@ class Noun(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A verb, made from its message's schema."""
-        if cmd_name in _own(self.name or "", self._types):
-            return upload_command(self._registry.commands[self._types["import"]].command)
+        if own := _own(self.name or "", self._types).get(cmd_name):
+            verb, made = own
+            return made(self._registry.commands[self._types[verb]].command)
         kind = self._types.get(cmd_name, "")
         if kind in self._registry.commands:
             return command_of(self._registry.commands[kind].command, self._registry)
         return query_of(self._registry.queries[kind].query) if kind else None
 
 
-def _own(noun: str, verbs: Mapping[str, str]) -> tuple[str, ...]:
-    """Verbs that are more than one message: an upload is an import and a transfer."""
-    return ("upload",) if noun == "image" and "import" in verbs else ()
+def _own(noun: str, verbs: Mapping[str, str]) -> dict[str, tuple[str, Callable[[type[Command]], click.Command]]]:
+    """Verbs that are more than one message, each with the verb it is made of: an upload is an import and a transfer."""
+    if noun != "image":
+        return {}
+    known = {"upload": ("import", upload_command), "download": ("export", download_command)}
+    return {name: made for name, made in known.items() if made[0] in verbs}
 
 
 def _version(kind: str) -> int:
@@ -139,6 +147,10 @@ def send(ctx: click.Context, /, file: IO[bytes], **values: Any) -> None:
     wish = Wish(bool(values["wait"]), values["timeout"])
     form = Form(values["output"], values["column"], single=True, noun="type")
     finish(ctx, dispatch(settings, {envelope.type: envelope}, wish, form))
+
+
+root.add_command(events)
+root.add_command(watch)
 
 
 def main() -> None:

@@ -1,0 +1,129 @@
+"""bmi-publish watch nodes: a table that is drawn anew when something changes, or a line for each change."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bmi_publish.error import NotAllowed, PublishError, Unreachable
+from bmi_publish.output import value_line
+from bmi_publish.parameter import duration, finish, settings_of
+from bmi_publish.report import complain
+from bmi_publish.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bmi_publish.roster import Roster
+    from bmi_publish.stream import Stream
+
+__all__ = ["watch"]
+
+Row = Mapping[str, Any]
+Draw = Callable[["Roster", list[dict[str, Any]]], None]
+PATIENCE = 2.0  # seconds before nobody who answers is asked again
+COLOURS = {"free": "dim", "making": "yellow", "removing": "yellow", "mapped": "green", "failed": "red"}
+
+
+@click.group()
+def watch() -> None:
+    """Look at something as it changes."""
+
+
+@watch.command()
+@click.option("--project", metavar="PROJECT", help="Only nodes of this project. [default: of all]")
+@click.option("--timeout", type=duration, metavar="TIME", help="End after this time. [default: when interrupted]")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "value"]), default="table", show_default=True)
+@click.pass_context
+def nodes(ctx: click.Context, /, project: str | None, timeout: float | None, output: str) -> None:
+    """Show the nodes, and every change.
+
+    A table on a terminal. With `-o json` or `-o value`, or where there is no terminal, a line for each node and then
+    for each change: `state` of a node that is no more is `removed`.
+    """
+    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    form = "value" if output == "table" and not sys.stdout.isatty() else output
+    finish(ctx, _watch(settings_of(ctx), project, deadline, form))
+
+
+def _watch(settings: Settings, project: str | None, deadline: float, form: str) -> int:
+    from bmi_publish.client import Client  # noqa: PLC0415 - the broker's library is loaded when it is needed
+    from bmi_publish.roster import Roster  # noqa: PLC0415
+    from bmi_publish.stream import Stream  # noqa: PLC0415
+
+    # What the broker refuses of further keys is left out: some users may hear one project alone.
+    keys = (f"#.{project}", "#.-") if project else ("#",)
+    stream = Stream(settings, keys, lambda text: click.echo(f"bmi-publish: {text}", err=True))
+    try:
+        # A connection of its own for the questions, so that no event is lost while an answer is awaited.
+        with Client(settings=settings) as client, _drawing(form) as draw:
+            _go_on(stream, Roster(client, project), draw, deadline)
+        if not stream.opened:
+            raise Unreachable.of("unreachable", str(stream.trouble), "Is it running?")
+    except PublishError as error:
+        complain(error.problem)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        stream.close()
+    return 0
+
+
+def _go_on(stream: Stream, roster: Roster, draw: Draw, deadline: float) -> None:
+    opened, patience = 0, 0.0
+    while (now := time.monotonic()) < deadline:
+        wait = max(roster.wait(), patience - now) if opened else 1.0
+        event = stream.receive(min(deadline - now, 1.0, wait), deadline - now)
+        if event:
+            roster.hear(event)
+        if stream.opened != opened:
+            opened = stream.opened
+            roster.missed()
+        if opened and not roster.wait() and time.monotonic() >= patience:
+            try:
+                draw(roster, roster.refresh())
+            except NotAllowed:
+                raise
+            except PublishError as error:
+                complain(error.problem, "bmi-publish")
+                patience = time.monotonic() + PATIENCE
+
+
+@contextmanager
+def _drawing(form: str) -> Iterator[Draw]:
+    """How changes are shown."""
+    if form != "table":
+        yield lambda _roster, changes: _print(changes, form)
+        return
+    from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+
+    with Live(auto_refresh=False, vertical_overflow="ellipsis") as live:
+        yield lambda roster, _changes: live.update(_table(roster), refresh=True)
+
+
+def _print(changes: list[dict[str, Any]], form: str) -> None:
+    from bmi_publish.roster import COLUMNS  # noqa: PLC0415
+
+    for row in changes:
+        click.echo(json.dumps(row, ensure_ascii=False) if form == "json" else value_line(row, COLUMNS))
+
+
+def _table(roster: Roster) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from bmi_publish.roster import COLUMNS  # noqa: PLC0415
+
+    table = Table(*(name.upper() for name in COLUMNS), box=None, pad_edge=False, header_style="bold")
+    for _, row in sorted(roster.rows.items()):
+        # Text, not markup: the words may come from another program.
+        table.add_row(*(Text(value_line(row, (name,)), COLOURS.get(str(row[name]), "")) for name in COLUMNS))
+    table.caption = f"{len(roster.rows)} nodes"
+    return table
