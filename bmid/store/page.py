@@ -198,13 +198,13 @@ class Pages:
     def disks_by_id(self, ids: Iterable[str | None]) -> Mapping[str, Disk]:
         """Disks by their ids."""
         wanted = {one for one in ids if one is not None}
-        rows = self._tx.execute(DISKS, {"ids": sorted(wanted)}) if wanted else ()
+        rows = self._tx.execute(DISKS, {"ids": sorted(wanted)}).all() if wanted else ()
         return {disk.id: disk for disk in _values(Disk, rows)}
 
     def image_names(self, ids: Iterable[str]) -> Mapping[str, str]:
         """`project/name` of images by their ids."""
         wanted = set(ids)
-        rows = self._tx.execute(IMAGES, {"ids": sorted(wanted)}) if wanted else ()
+        rows = self._tx.execute(IMAGES, {"ids": sorted(wanted)}).all() if wanted else ()
         return {id_: f"{project}/{name}" for id_, project, name in rows}
 
     def lineage(self, images: Sequence[str]) -> Mapping[str, Lineage]:

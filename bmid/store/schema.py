@@ -84,6 +84,7 @@ node = Table(
     Column("hil_name", Text),
     Column("disk", String(64)),
     Column("generation", Integer, nullable=False),
+    Index("ix_node_age", "created_at", "id"),
 )
 
 node_mac = Table(
@@ -128,6 +129,7 @@ disk = Table(
     UniqueConstraint("network", "address"),
     Index("ix_disk_home", "head", "shard"),
     Index("ix_disk_name", "name", "id"),
+    Index("ix_disk_age", "created_at", "id"),
 )
 
 boot = Table(

@@ -121,7 +121,8 @@ def test_pages_in_their_usual_order_are_read_from_an_index(site: ListSite) -> No
     statements: list[tuple[str, Any]] = []
     event.listen(site.database.engine, "before_cursor_execute", lambda *call: statements.append((call[2], call[3])))
     for query in (
-        ListNodes(), ListDisks(), ListDisks(project="p1"), ListImages(project="p1"), ListOperations(),
+        ListNodes(), ListNodes(order="-created_at"), ListDisks(), ListDisks(order="created_at"),
+        ListDisks(project="p1"), ListImages(project="p1"), ListOperations(),
         ListOperations(project="p1", since=DAY), ListOperations(node="n1"), ListOperations(since=DAY),
     ):  # fmt: skip
         statements.clear()

@@ -19,7 +19,14 @@ ADDED = {
     "head": ("draining", "version", "url"),
     "operation": ("parent", "expires_at"),
 }
-INDEXES = ("ix_disk_name", "ix_operation_age", "ix_operation_project_age", "ix_operation_node")
+INDEXES = (
+    "ix_node_age",
+    "ix_disk_name",
+    "ix_disk_age",
+    "ix_operation_age",
+    "ix_operation_project_age",
+    "ix_operation_node",
+)
 
 
 def upgrade() -> None:
