@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from bmid.drivers.storage.rbd import RbdStorage
 from bmid.errors import TransientError
 from lab.ceph import Ceph
 from lab.process import free_port, wait_for
-from tests.support.storage_bed import MIB, seconds
+from tests.support.storage_bed import MIB, seconds, settled
 
 
 def command(ceph: Ceph, prefix: str, **words: object) -> None:
@@ -96,12 +95,60 @@ def test_a_full_cluster_is_told_at_once_and_can_be_emptied(
         storage.discard(disk, {"state": "removed"})
         assert storage.purge(1000) > 0
         imaging.convert("job", file, ImageFile("raw", None, MIB, MIB, ""), destination)
-        while (job := imaging.poll("job")) and job.state is JobState.RUNNING:
-            time.sleep(0.05)
-        assert job is not None
+        job = settled(imaging, "job")
         assert job.problem is not None
         assert job.problem[0] in ("storage-timeout", "pool-full")
         assert job.problem[2], "a retry may help"
+
+
+def test_copies_into_a_full_cluster_end_in_time_and_leave_nothing(
+    ceph: Ceph, storage: RbdStorage, image: str, tmp_path: Path
+) -> None:
+    theirs, disk, imaging = ceph.extra_pool("theirs"), uuid4().hex, QemuImaging()
+    storage.clone(image, disk, {})
+    storage.freeze(disk, "before")
+    copy = uuid4().hex
+    errand = storage.duplicate(disk, "before", copy)
+    place = storage.create_foreign(theirs, f"export-{copy}", 8 * MIB, "mark")
+    with full(ceph):
+        imaging.run("snapshot", errand)
+        imaging.copy("export", storage.address(image), 8 * MIB, place.address)
+        for name in ("snapshot", "export"):
+            job = settled(imaging, name, 30)
+            assert job.problem is not None
+            assert job.problem[0] in ("storage-timeout", "pool-full"), job
+            assert job.problem[2], "a retry may help"
+        storage.remove_image(copy)
+        storage.remove_foreign(theirs, f"export-{copy}", "mark")
+        storage.thaw(disk, "before")
+        assert not storage.sealed(copy)
+        for call in (
+            lambda: storage.clone_image(image, copy),
+            lambda: storage.create_foreign(theirs, f"export-{copy}", 8 * MIB, "mark"),
+        ):
+            with pytest.raises(TransientError) as caught:
+                call()
+            assert caught.value.problem.slug == "pool-full"
+    storage.freeze(disk, "again")
+    imaging.run("again", storage.duplicate(disk, "again", copy))
+    assert settled(imaging, "again").state is JobState.DONE
+    storage.create_foreign(theirs, f"export-{copy}", 8 * MIB, "mark")
+    storage.remove_foreign(theirs, f"export-{copy}", "mark")
+
+
+def test_a_copy_from_a_frozen_osd_ends_in_time(ceph: Ceph, storage: RbdStorage, image: str) -> None:
+    disk, imaging = uuid4().hex, QemuImaging()
+    storage.clone(image, disk, {})
+    storage.freeze(disk, "before")
+    errand = storage.duplicate(disk, "before", uuid4().hex)
+    ceph.freeze("osd.0")
+    try:
+        imaging.run("snapshot", errand)
+        job = settled(imaging, "snapshot", 30)
+    finally:
+        ceph.thaw("osd.0")
+    assert job.problem is not None
+    assert job.problem[0] == "storage-timeout"
 
 
 def test_an_absent_cluster_keeps_nobody_waiting_for_long(tmp_path: Path) -> None:

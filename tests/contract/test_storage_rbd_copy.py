@@ -188,9 +188,10 @@ def test_an_export_whose_writer_was_killed_goes_at_once(ceph: Ceph, storage: Rbd
 
 
 def test_a_pool_that_is_not_there_or_not_allowed_is_told_with_what_to_do(ceph: Ceph, storage: RbdStorage) -> None:
+    forbidden = f"forbidden-{uuid4().hex[:8]}"
     with ceph.admin() as administrator:
-        administrator.make_pool("forbidden", 8)
-    for pool, slug in (("forbidden", "pool-forbidden"), ("no-such-pool", "pool-unknown")):
+        administrator.make_pool(forbidden, 8)
+    for pool, slug in ((forbidden, "pool-forbidden"), ("no-such-pool", "pool-unknown")):
         for call in (
             lambda pool=pool: storage.foreign_source(pool, "image", None),
             lambda pool=pool: storage.create_foreign(pool, "image", MIB, "mark"),
@@ -199,5 +200,8 @@ def test_a_pool_that_is_not_there_or_not_allowed_is_told_with_what_to_do(ceph: C
                 call()
             assert caught.value.problem.slug == slug
             assert caught.value.problem.todo
-        assert f"client.{ceph.user}" in caught.value.problem.todo or pool == "no-such-pool"
+        assert pool != forbidden or f"ceph auth caps client.{ceph.user} " in caught.value.problem.todo
         storage.remove_foreign(pool, "image", "mark")
+    with ceph.admin() as administrator:
+        administrator.allow_all_pools(ceph.user)
+    assert storage.create_foreign(forbidden, "image", MIB, "mark").size == MIB

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -127,6 +127,7 @@ class CephConnection:
             pool = cluster.open_ioctx(self._pool)
             # A full pool answers at once instead of holding us until the timeout, and what frees space still works.
             pool.set_osdmap_full_try()
+            _prepare_trash(pool)
             return CephSession(cluster, pool, cluster.get_instance_id()), None
         except CEPH_ERRORS as error:
             if cluster is not None:
@@ -151,3 +152,14 @@ class CephConnection:
             cluster, session.cluster = session.cluster, None  # so that it is shut down once
         session.pool.close()
         cluster.shutdown()
+
+
+def _prepare_trash(pool: Any) -> None:
+    """Make the list of what is in the trash, as librbd does when it is needed first: in a full pool it couldn't, and
+    says then that the image to be moved isn't there. Raises rados.Error."""
+    try:
+        pool.stat("rbd_trash")
+    except rados.ObjectNotFound:
+        with suppress(rados.NoSpace), rados.WriteOpCtx() as operation:
+            operation.new(rados.LIBRADOS_CREATE_IDEMPOTENT)
+            pool.operate_write_op(operation, "rbd_trash")

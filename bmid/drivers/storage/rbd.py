@@ -16,9 +16,10 @@ import rados
 import rbd
 
 from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
-from bmid.drivers.storage import rbd_copy, rbd_foreign
+from bmid.drivers.storage import rbd_copy
 from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
 from bmid.drivers.storage.rbd_fence import fence, watchers
+from bmid.drivers.storage.rbd_foreign import ForeignPools
 from bmid.drivers.storage.rbd_image import (
     DISK_KEY,
     FEATURES,
@@ -57,6 +58,7 @@ class RbdStorage(Storage):
         self._tgt_conf = tgt_conf
         self._timeout = timeout
         self._ceph = CephConnection(conf, user, pool, timeout)
+        self._foreign = ForeignPools(self._ceph, self._access)
         self._rbd = rbd.RBD()
         self._trash = Trash()
 
@@ -137,20 +139,16 @@ class RbdStorage(Storage):
             return rbd_copy.duplicate(ceph, disk, snapshot, image, self._access, self._pool)
 
     def foreign_source(self, pool: str, image: str, snapshot: str | None) -> Foreign:
-        with self._ceph.session() as ceph:
-            return rbd_foreign.foreign_source(ceph, self._access, pool, image, snapshot)
+        return self._foreign.source(pool, image, snapshot)
 
     def create_foreign(self, pool: str, image: str, size: int, mark: str) -> Foreign:
-        with self._ceph.session() as ceph:
-            return rbd_foreign.create_foreign(ceph, self._access, pool, image, size, mark)
+        return self._foreign.create(pool, image, size, mark)
 
     def release_foreign(self, pool: str, image: str, mark: str) -> None:
-        with self._ceph.session() as ceph:
-            rbd_foreign.release_foreign(ceph, self._access, pool, image, mark)
+        self._foreign.release(pool, image, mark)
 
     def remove_foreign(self, pool: str, image: str, mark: str) -> None:
-        with self._ceph.session() as ceph:
-            rbd_foreign.remove_foreign(ceph, self._access, pool, image, mark)
+        self._foreign.remove(pool, image, mark)
 
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
         name = disk_name(disk)

@@ -6,79 +6,114 @@ given its own name: so whatever has that name and no mark is somebody else's, al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import rados
 import rbd
 
 from bmid.drivers.base import Foreign
-from bmid.drivers.storage.ceph_connection import CephSession
+from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
 from bmid.drivers.storage.rbd_fence import fence
 from bmid.drivers.storage.rbd_image import Access, describe
 from bmid.drivers.storage.rbd_metadata import identity, read_metadata, remove_metadata
 from bmid.errors import PermanentError
 
-__all__ = ["create_foreign", "foreign_source", "release_foreign", "remove_foreign"]
+__all__ = ["ForeignPools"]
+
+T = TypeVar("T")
 
 _KEY = "bmi-export"
 _FORBIDDEN = (rbd.PermissionError, rados.PermissionError, rados.PermissionDeniedError)
 
 
-def foreign_source(ceph: CephSession, access: Access, pool: str, image: str, snapshot: str | None) -> Foreign:
-    """As the port says; a handle that only reads is no watcher, takes no lock and writes nothing. Raises rbd.Error,
-    rados.Error and the port's errors, as all here do."""
-    shown = f"{pool}/{image}" + (f"@{snapshot}" if snapshot is not None else "")
-    with _opened(ceph, access, pool) as there:
+class ForeignPools:
+    """As the port says. Its calls raise what CephConnection translates, and the port's errors."""
+
+    def __init__(self, ceph: CephConnection, access: Access) -> None:
+        self._ceph = ceph
+        self._access = access
+
+    def source(self, pool: str, image: str, snapshot: str | None) -> Foreign:
+        """A handle that only reads is no watcher, takes no lock and writes nothing."""
+        return self._in(pool, partial(_source, access=self._access, pool=pool, image=image, snapshot=snapshot))
+
+    def create(self, pool: str, image: str, size: int, mark: str) -> Foreign:
+        """An image of somebody's is looked at, and no more."""
+        self._in(pool, partial(_create, timeout=self._access.timeout, image=image, size=size, mark=mark))
+        return Foreign(self._access.address(pool, image), size)
+
+    def release(self, pool: str, image: str, mark: str) -> None:
+        """One value of its metadata goes."""
+        self._in(pool, partial(_release, image=image, mark=mark))
+
+    def remove(self, pool: str, image: str, mark: str) -> None:
+        """Without a pool, or rights in it, nothing can have been made there."""
         try:
-            with rbd.Image(there.pool, image, snapshot=snapshot, read_only=True) as handle:
-                size = handle.size()
-                users = [] if snapshot is not None else list(handle.watchers_list())
-        except rbd.ImageNotFound:
-            raise PermanentError("source-unknown", f"there is no {shown}", todo="Look for it with `rbd ls`.") from None
+            self._in(pool, partial(_remove, timeout=self._access.timeout, image=image, mark=mark))
+        except PermanentError as error:
+            if error.problem.slug not in ("pool-unknown", "pool-forbidden"):
+                raise
+
+    def _in(self, pool: str, act: Callable[[CephSession], T]) -> T:
+        """Do it in that pool. What is refused is tried once more over a new connection, for one that is open doesn't
+        hear of rights that were given since."""
+        try:
+            with self._ceph.session() as ceph, _opened(ceph, self._access.user, pool) as there:
+                return act(there)
+        except PermanentError as error:
+            if error.problem.slug != "pool-forbidden":
+                raise
+        self._ceph.close()
+        with self._ceph.session() as ceph, _opened(ceph, self._access.user, pool) as there:
+            return act(there)
+
+
+def _source(ceph: CephSession, access: Access, pool: str, image: str, snapshot: str | None) -> Foreign:
+    shown = f"{pool}/{image}" + (f"@{snapshot}" if snapshot is not None else "")
+    try:
+        with rbd.Image(ceph.pool, image, snapshot=snapshot, read_only=True) as handle:
+            size = handle.size()
+            users = [] if snapshot is not None else list(handle.watchers_list())
+    except rbd.ImageNotFound:
+        raise PermanentError("source-unknown", f"there is no {shown}", todo="Look for it with `rbd ls`.") from None
     if users:
         detail = f"{shown} is open at {', '.join(sorted(user['addr'] for user in users))}"
         raise PermanentError("source-in-use", detail, todo="Close it, or name a snapshot of it.")
     return Foreign(access.address(pool, image, snapshot), size)
 
 
-def create_foreign(ceph: CephSession, access: Access, pool: str, image: str, size: int, mark: str) -> Foreign:
-    """As the port says."""
-    with _opened(ceph, access, pool) as there:
-        if identity(there.pool, image) is not None and not _marked(there, image, mark):
-            raise _taken(pool, image)
-        for name in (image, _unnamed(mark)):
-            _drop(there, name, mark, access.timeout)
-        rbd.RBD().create(there.pool, _unnamed(mark), size, old_format=False)
-        describe(there, _unnamed(mark), _KEY, {"mark": mark})
-        try:
-            rbd.RBD().rename(there.pool, _unnamed(mark), image)
-        except rbd.ImageExists:
-            _drop(there, _unnamed(mark), mark, access.timeout)
-            raise _taken(pool, image) from None
-    return Foreign(access.address(pool, image), size)
-
-
-def release_foreign(ceph: CephSession, access: Access, pool: str, image: str, mark: str) -> None:
-    """As the port says."""
-    with _opened(ceph, access, pool) as there:
-        identifier = identity(there.pool, image)
-        if identifier is None:
-            raise PermanentError("storage-missing", f"there is no {pool}/{image}")
-        if _marked(there, image, mark):
-            remove_metadata(there.pool, identifier, _KEY)
-
-
-def remove_foreign(ceph: CephSession, access: Access, pool: str, image: str, mark: str) -> None:
-    """As the port says. Without a pool, or rights in it, nothing can have been made there."""
+def _create(ceph: CephSession, timeout: float, image: str, size: int, mark: str) -> None:
+    taken = f"there is a {image} already in pool {ceph.pool.name}"
+    if identity(ceph.pool, image) is not None and not _marked(ceph, image, mark):
+        raise PermanentError("export-exists", taken, todo="Choose another name.")
+    _remove(ceph, timeout, image, mark)
+    rbd.RBD().create(ceph.pool, _unnamed(mark), size, old_format=False)
+    describe(ceph, _unnamed(mark), _KEY, {"mark": mark})
     try:
-        with _opened(ceph, access, pool) as there:
-            for name in (image, _unnamed(mark)):
-                _drop(there, name, mark, access.timeout)
-    except PermanentError as error:
-        if error.problem.slug not in ("pool-unknown", "pool-forbidden"):
-            raise
+        rbd.RBD().rename(ceph.pool, _unnamed(mark), image)
+    except rbd.ImageExists:
+        raise PermanentError("export-exists", taken, todo="Choose another name.") from None
+
+
+def _release(ceph: CephSession, image: str, mark: str) -> None:
+    identifier = identity(ceph.pool, image)
+    if identifier is None:
+        raise PermanentError("storage-missing", f"there is no {image} in pool {ceph.pool.name}")
+    if _marked(ceph, image, mark):
+        remove_metadata(ceph.pool, identifier, _KEY)
+
+
+def _remove(ceph: CephSession, timeout: float, image: str, mark: str) -> None:
+    """What is ours goes at once: nobody would empty the trash. Its writer may live, or have died just now."""
+    for name in (image, _unnamed(mark)):
+        if name == _unnamed(mark) or _marked(ceph, name, mark):
+            fence(ceph, name, (), timeout)
+            with suppress(rbd.ImageNotFound):
+                rbd.RBD().remove(ceph.pool, name)
 
 
 def _unnamed(mark: str) -> str:
@@ -90,20 +125,8 @@ def _marked(ceph: CephSession, image: str, mark: str) -> bool:
     return identifier is not None and read_metadata(ceph.pool, identifier, _KEY) == {"mark": mark}
 
 
-def _drop(ceph: CephSession, name: str, mark: str, timeout: float) -> None:
-    """Remove it if it is ours: not into the trash, which nobody would empty. Its writer may live, or have died now."""
-    if name == _unnamed(mark) or _marked(ceph, name, mark):
-        fence(ceph, name, (), timeout)
-        with suppress(rbd.ImageNotFound):
-            rbd.RBD().remove(ceph.pool, name)
-
-
-def _taken(pool: str, image: str) -> PermanentError:
-    return PermanentError("export-exists", f"there is a {pool}/{image} already", todo="Choose another name.")
-
-
 @contextmanager
-def _opened(ceph: CephSession, access: Access, pool: str) -> Iterator[CephSession]:
+def _opened(ceph: CephSession, user: str, pool: str) -> Iterator[CephSession]:
     """The session with that pool in the place of ours."""
     try:
         opened = ceph.cluster.open_ioctx(pool)
@@ -115,8 +138,8 @@ def _opened(ceph: CephSession, access: Access, pool: str) -> Iterator[CephSessio
         yield replace(ceph, pool=opened)
     except _FORBIDDEN as error:
         rights = f"mon 'profile rbd' osd 'profile rbd pool={ceph.pool.name}, profile rbd pool={pool}'"
-        todo = f"ceph auth caps client.{access.user} {rights} (with all other pools that it has rights in)"
-        detail = f"Ceph refuses client.{access.user} in pool {pool}"
+        todo = f"ceph auth caps client.{user} {rights} (with all other pools that it has rights in)"
+        detail = f"Ceph refuses client.{user} in pool {pool}"
         raise PermanentError("pool-forbidden", detail, todo=todo) from error
     finally:
         opened.close()

@@ -15,7 +15,7 @@ import rbd
 from bmid.drivers.storage.ceph_connection import CephSession
 from bmid.drivers.storage.rbd_fence import fence
 from bmid.drivers.storage.rbd_metadata import identity, write_metadata
-from bmid.errors import PermanentError
+from bmid.errors import PermanentError, TransientError
 
 __all__ = [
     "DISK_KEY",
@@ -125,10 +125,15 @@ def drop(ceph: CephSession, name: str, timeout: float) -> None:
 
 
 def sweep(ceph: CephSession, name: str) -> None:
-    """Remove what is left of a name whose image can't be opened: its maker, or remover, was killed half-way."""
+    """Remove what is left of a name whose image can't be opened: its maker, or remover, was killed half-way.
+
+    TransientError `storage-busy` if it stays.
+    """
     if identity(ceph.pool, name) is not None:
         with suppress(rbd.ImageNotFound):
             rbd.RBD().remove(ceph.pool, name)
+        if identity(ceph.pool, name) is not None:
+            raise TransientError("storage-busy", f"{name} can be neither opened nor removed")
 
 
 def _escaped(value: str) -> str:
