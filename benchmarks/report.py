@@ -152,11 +152,37 @@ def lun(figures: dict[str, Any]) -> str:
     return _table(head, rows) + "\n" + _table(("a shard", *(f"{osds} OSDs" for osds in OSDS)), follows)
 
 
+def query(figures: dict[str, Any]) -> str:
+    """Pages of a large site, idle and while maps run, beside the bare SQL."""
+    kinds = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+    rows = []
+    for kind in (kind for kind in kinds if kind in figures):
+        for name, page in figures[kind]["pages"].items():
+            idle, busy = page["idle"], page["busy"]
+            rows.append(
+                (
+                    kinds[kind],
+                    name,
+                    f"{idle['p50_ms']:g}",
+                    _judged(busy["p50_ms"], "≤ 50"),
+                    f"{busy['p95_ms']:g}",
+                    f"{idle['floor_p50_ms']:g}",
+                    f"{busy['floor_p50_ms']:g}",
+                    f"{busy['floor_p95_ms']:g}",
+                )
+            )
+    head = ("", "a page of 100", "idle, ms", "while 24 maps run, ms; to reach ≤ 50", "95 of 100",
+            "bare SQL, idle", "bare SQL, maps", "95 of 100")  # fmt: skip
+    rates = " and ".join(f"{figures[kind]['commands_per_s']:g} ({kinds[kind]})" for kind in kinds if kind in figures)
+    return _table(head, rows) + f"\nMaps and unmaps a second meanwhile: {rates}." + _busy(figures)
+
+
 PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "provision": ("bench-provision.json", provision),
     "boot": ("bench-boot.json", boot),
     "data": ("bench-data.json", data),
     "lun": ("bench-data.json", lun),
+    "query": ("bench-query.json", query),
 }
 
 
