@@ -82,7 +82,7 @@ class MemoryImaging(Imaging):
 
         def work() -> Job:
             for offset, chunk in self._chunks(source, size):
-                if any(chunk):
+                if chunk != bytes(len(chunk)):
                     self._write(destination, offset, chunk)
             return Job(JobState.DONE, size, size)
 
@@ -150,7 +150,7 @@ class MemoryImaging(Imaging):
         with path.open("rb") as file:
             if found.format == "raw":
                 while chunk := file.read(_CHUNK):
-                    if any(chunk):
+                    if chunk != bytes(len(chunk)):
                         self._write(destination, file.tell() - len(chunk), chunk)
                 return
             for extent in list(read_qcow2(file, self._limits).extents(file)):
@@ -168,7 +168,7 @@ class MemoryImaging(Imaging):
         else:
             target.truncate(size)
             for offset, chunk in self._chunks(source, size):
-                if any(chunk):
+                if chunk != bytes(len(chunk)):
                     target.seek(offset)
                     target.write(chunk)
         target.flush()

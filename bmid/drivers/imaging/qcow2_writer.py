@@ -25,7 +25,7 @@ def write_qcow2(file: BinaryIO, chunks: Iterable[tuple[int, bytes]], size: int) 
     places = [0] * (tables * _ENTRIES)
     for offset, chunk in chunks:
         for begin in range(0, len(chunk), _CLUSTER):
-            if any(part := chunk[begin : begin + _CLUSTER]):
+            if (part := chunk[begin : begin + _CLUSTER]) != bytes(len(part)):
                 file.seek(used * _CLUSTER)
                 file.write(part.ljust(_CLUSTER, b"\0"))
                 places[(offset + begin) // _CLUSTER] = used * _CLUSTER | _OURS
