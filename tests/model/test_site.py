@@ -15,12 +15,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from bmid.drivers.base import PowerState
 from bmid.errors import TransientError
-from bmid.model.entity import Disk
+from bmid.model.entity import Disk, DiskState
 from bmid.model.operation import FINAL
 from tests.support.accident import Killed
 from tests.support.bench import LEASE, Bench
-from tests.support.expectation import FOREIGN, End, Model, commands
+from tests.support.expectation import End, Model
+from tests.support.tenant import FOREIGN, commands
 
 
 def accidents() -> st.SearchStrategy[list[tuple[int, str]]]:
@@ -56,8 +58,10 @@ class SiteMachine(RuleBasedStateMachine):
     def send(self, batch: list[tuple[str, dict[str, Any]]], cut: int) -> None:
         """Several commands, nobody works yet. The daemon may die before or after the commit of the first."""
         for number, (kind, data) in enumerate(batch):
-            if FOREIGN in data.get("macs", ()):
-                self.work([])  # who has a card is settled among nodes, and commands on different nodes have no order
+            if FOREIGN in data.get("macs", ()) or kind == "image.remove" or data.get("disk", "")[:1] == "d":
+                # Commands on different nodes have no order: who has a card, what hangs on an image, and which disk is
+                # off its node, can be told only when all of them have ended.
+                self.work([])
             self._send(kind, data, -1 if number else cut)
 
     def _send(self, kind: str, data: dict[str, Any], cut: int = -1) -> None:
@@ -156,22 +160,30 @@ class SiteMachine(RuleBasedStateMachine):
         assert self.bench.unexplained() == []
         assert {one.name for one in rows.projects()} == model.projects
         images = {f"{one.project}/{one.name}": one.id for one in rows.images()}
-        assert images.keys() == model.images
+        names = {identifier: name for name, identifier in images.items()}
+        parents = {f"{one.project}/{one.name}": one.parent and names[one.parent] for one in rows.images()}
+        assert parents == model.images
         nodes = {one.name: one for one in rows.nodes()}
         assert {name: (one.boot_mac, one.power is not None) for name, one in nodes.items()} == model.nodes
         disks = self._disks()
-        assert {name: (one.project, one.image) for name, one in disks.items()} == {
-            name: (project, images[image]) for name, (project, image) in model.maps.items()
+        assert {name: (one.project, names[one.image]) for name, one in disks.items()} == {
+            name: (one.project, one.image) for name, one in model.maps.items()
         }
+        assert all(disks[node].name == one.name for node, one in model.maps.items() if one.name)
+        kept = [(one.project, names[one.image]) for one in rows.disks() if one.state is DiskState.PARKED]
+        assert sorted(kept) == sorted((one.project, one.image) for one in model.parked)
+        assert all(rows.disk_named(one.project, one.name) for one in model.parked if one.name)
+        lit = {name for name in nodes if self.bench.power.switch(f"bmc-{name}").state is PowerState.ON}
+        assert lit == model.on & nodes.keys()
         assert len({one.address for one in disks.values()}) == len(disks)
         for name, disk in disks.items():
             assert self.numbers.setdefault(disk.number, disk.id) == disk.id, "a number was given twice"
-            self._check_way(name, nodes[name].boot_mac, disk)
+            self._check_way(nodes[name].boot_mac, disk)
 
-    def _check_way(self, node: str, mac: str, disk: Disk) -> None:
+    def _check_way(self, mac: str, disk: Disk) -> None:
         """Card, pointer, target, storage: each leads to the next."""
         entry = self.bench.boot.entries[disk.address or ""]
-        assert (entry.mac, entry.hostname, entry.disk) == (mac, node, disk.id)
+        assert (entry.mac, entry.hostname, entry.disk) == (mac, disk.hostname, disk.id)
         status = self.bench.target.status(disk.shard or "", disk.number)
         assert status is not None
         assert (status.iqn, status.backing) == (entry.iqn, f"memory:{disk.id}")

@@ -1,4 +1,4 @@
-"""What tenants may expect of a site: a model of a few sets that knows nothing of steps and claims, and its commands.
+"""What tenants may expect of a site: a model of a few sets that knows nothing of steps and claims.
 
 It takes commands one after the other. Nothing of bmid is used here, so that no mistake of it is copied.
 """
@@ -6,14 +6,19 @@ It takes commands one after the other. Nothing of bmid is used here, so that no 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from hypothesis import strategies as st
-
-__all__ = ["FOREIGN", "End", "Model", "commands"]
+__all__ = ["End", "Model"]
 
 End = bool | str  # of a command: whether it changed anything, or the problem that ended it
-FOREIGN = "52:54:00:00:00:ff"  # a network card that may be in any node
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk, as its project understands it. One that was made by a map has a name that nobody chose."""
+
+    project: str
+    image: str
+    name: str | None = None
 
 
 @dataclass
@@ -21,10 +26,37 @@ class Model:
     """A site, as its tenants understand it. Each method is a command, and says how it must end."""
 
     projects: set[str] = field(default_factory=set)
-    images: set[str] = field(default_factory=set)  # project/image
+    images: dict[str, str | None] = field(default_factory=dict)  # project/image, and what it was made from
     nodes: dict[str, tuple[str, bool]] = field(default_factory=dict)  # MAC, and whether it has a BMC
-    maps: dict[str, tuple[str, str]] = field(default_factory=dict)  # node: project, image
+    maps: dict[str, Disk] = field(default_factory=dict)  # by node
+    parked: list[Disk] = field(default_factory=list)
     running: set[str] = field(default_factory=set)  # mapped nodes that use their disk
+    on: set[str] = field(default_factory=set)  # nodes that their BMC has switched on
+
+    def _disks(self) -> list[Disk]:
+        return [*self.maps.values(), *self.parked]
+
+    def _named(self, project: str, name: str) -> Disk | None:
+        return next((one for one in self._disks() if (one.project, one.name) == (project, name)), None)
+
+    def _kept(self, project: str, name: str) -> Disk | str:
+        """The parked disk, or why there is none."""
+        if project not in self.projects:
+            return "project-unknown"
+        disk = self._named(project, name)
+        if disk is None:
+            return "disk-unknown"
+        return disk if disk in self.parked else "disk-mapped"
+
+    def _mapped(self, project: str, node: str) -> Disk | str:
+        """The disk that the project has on the node, or why there is none."""
+        if project not in self.projects:
+            return "project-unknown"
+        if node not in self.nodes:
+            return "node-unknown"
+        if node not in self.maps:
+            return "node-not-mapped"
+        return self.maps[node] if self.maps[node].project == project else "node-of-another-project"
 
     def project_create(self, project: str) -> End:
         changed = project not in self.projects
@@ -32,7 +64,7 @@ class Model:
         return changed
 
     def project_remove(self, project: str) -> End:
-        owners = {image.split("/")[0] for image in self.images} | {owner for owner, _ in self.maps.values()}
+        owners = {image.split("/")[0] for image in self.images} | {disk.project for disk in self._disks()}
         if project in owners:
             return "project-not-empty"
         changed = project in self.projects
@@ -46,15 +78,15 @@ class Model:
             return "image-exists"
         if source["file"] == "absent.raw":
             return "file-unknown"
-        self.images.add(f"{project}/{image}")
+        self.images[f"{project}/{image}"] = None
         return True
 
     def image_remove(self, project: str, image: str) -> End:
         name = f"{project}/{image}"
-        if name in {used for _, used in self.maps.values()}:
+        if name in {disk.image for disk in self._disks()} or name in self.images.values():
             return "image-in-use"
         changed = name in self.images
-        self.images.discard(name)
+        self.images.pop(name, None)
         return changed
 
     def node_register(self, node: str, macs: list[str], power: dict[str, str] | None) -> End:
@@ -70,57 +102,113 @@ class Model:
             return "node-mapped"
         return self.nodes.pop(node, None) is not None
 
-    def node_map(self, project: str, node: str, image: str, power: str | None) -> End:
+    def node_map(
+        self, project: str, node: str, power: str | None, image: str | None = None, disk: str | None = None
+    ) -> End:
         if project not in self.projects:
             return "project-unknown"
-        if image not in self.images:
-            return "image-unknown"
         if node not in self.nodes:
             return "node-unknown"
         if node in self.maps:
-            return False if self.maps[node] == (project, image) else "disk-in-place"
+            return self._again(self.maps[node], project, image, disk)
+        new: Disk | str = self._kept(project, disk) if disk else Disk(project, image or "")
+        if isinstance(new, str):
+            return new
+        if new.image not in self.images:
+            return "image-unknown"
         if power == "cycle" and not self.nodes[node][1]:
             return "no-power-driver"
-        self.maps[node] = (project, image)
+        self._put(node, new, power)
         return True
 
-    def node_unmap(self, project: str, node: str, force: bool) -> End:
+    def _again(self, there: Disk, project: str, image: str | None, disk: str | None) -> End:
+        if there.project != project:
+            return "disk-in-place"
+        if image and image not in self.images:
+            return "image-unknown"
+        return False if (there.name == disk if disk else there.image == image) else "disk-in-place"
+
+    def _put(self, node: str, disk: Disk, power: str | None) -> None:
+        if disk.name and disk in self.parked:
+            self.parked.remove(disk)
+        self.maps[node] = disk
+        if self.nodes[node][1] and power != "none":
+            self.on.add(node)
+
+    def node_unmap(self, project: str, node: str, force: bool, disk: str = "discard") -> End:
         if node not in self.nodes:
             return "node-unknown"
         if node not in self.maps:
             return False
-        if self.maps[node][0] != project:
+        if self.maps[node].project != project:
             return "node-of-another-project"
         if node in self.running and not self.nodes[node][1] and not force:
             return "session-live"
-        del self.maps[node]
+        gone = self.maps.pop(node)
+        if disk == "park":
+            self.parked.append(gone)
+        self.running.discard(node)
+        if self.nodes[node][1]:
+            self.on.discard(node)
+        return True
+
+    def node_rebuild(self, project: str, node: str, image: str | None, force: bool) -> End:
+        old = self._mapped(project, node)
+        if isinstance(old, str):
+            return old
+        if image and image not in self.images:
+            return "image-unknown"
+        if node in self.running and not self.nodes[node][1] and not force:
+            return "session-live"
+        self._put(node, Disk(project, image or old.image), None)
         self.running.discard(node)
         return True
 
+    def node_snapshot(self, project: str, node: str, image: str, crash_consistent: bool) -> End:
+        disk = self._mapped(project, node)
+        if isinstance(disk, str):
+            return disk
+        if f"{project}/{image}" in self.images:
+            return "image-exists"
+        if node in self.running and not crash_consistent:
+            return "session-live"
+        self.images[f"{project}/{image}"] = disk.image
+        return True
 
-def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
-    """Any command, right or wrong, with names so few that they meet; mostly maps and unmaps."""
-    project, image = st.sampled_from(["p1", "p1", "p1", "p2"]), st.sampled_from(["i1", "i1", "i1", "i2"])
-    node = st.sampled_from(["n1", "n2", "n3"])
-    whole = st.builds("{}/{}".format, project, image)
-    file = st.sampled_from(["debian.raw", "debian.raw", "absent.raw"]).map(lambda name: {"file": name})
-    power = st.sampled_from([None, None, None, "cycle", "none"])
-    fields = {
-        "project.create": st.fixed_dictionaries({"project": project}),
-        "project.remove": st.fixed_dictionaries({"project": project}),
-        "image.import": st.fixed_dictionaries({"project": project, "image": image, "source": file}),
-        "image.remove": st.fixed_dictionaries({"project": project, "image": image}),
-        "node.register": node.flatmap(_registration),
-        "node.remove": st.fixed_dictionaries({"node": node}),
-        "node.map": st.fixed_dictionaries({"project": project, "node": node, "image": whole, "power": power}),
-        "node.unmap": st.fixed_dictionaries({"project": project, "node": node, "force": st.booleans()}),
-    }
-    kinds = [*fields, *["node.map"] * 7, *["node.unmap"] * 5]
-    return st.sampled_from(kinds).flatmap(lambda kind: st.tuples(st.just(kind), fields[kind]))
+    def node_power(self, project: str, node: str, action: str) -> End:
+        why = self._mapped(project, node)
+        if isinstance(why, str) and why != "node-not-mapped":
+            return why
+        if not self.nodes[node][1]:
+            return "no-power-driver"
+        changed = action == "cycle" or (node in self.on) != (action == "on")
+        (self.on.discard if action == "off" else self.on.add)(node)
+        return changed
 
+    def disk_create(self, project: str, disk: str, image: str) -> End:
+        if project not in self.projects:
+            return "project-unknown"
+        if image not in self.images:
+            return "image-unknown"
+        known = self._named(project, disk)
+        if known is not None:
+            return False if known in self.parked and known.image == image else "disk-exists"
+        self.parked.append(Disk(project, image, disk))
+        return True
 
-def _registration(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    own = f"52:54:00:00:0{name[1:]}"
-    mac = st.sampled_from([f"{own}:01", f"{own}:01", f"{own}:02", FOREIGN])
-    power = st.sampled_from([None, {"driver": "memory", "address": f"bmc-{name}"}])
-    return st.fixed_dictionaries({"node": st.just(name), "macs": mac.map(lambda one: [one]), "power": power})
+    def disk_remove(self, project: str, disk: str) -> End:
+        known = self._named(project, disk)
+        if known is not None and known not in self.parked:
+            return "disk-mapped"
+        if known is not None:
+            self.parked.remove(known)
+        return known is not None
+
+    def disk_snapshot(self, project: str, disk: str, image: str) -> End:
+        kept = self._kept(project, disk)
+        if isinstance(kept, str):
+            return kept
+        if f"{project}/{image}" in self.images:
+            return "image-exists"
+        self.images[f"{project}/{image}"] = kept.image
+        return True
