@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from bmid.store.outbox import Cause
 from bmid.store.view import StoreView
 
 __all__ = ["Turn"]
+
+TOLD = "told"  # the mark of when subscribers were told of progress
+GAP = timedelta(seconds=1)
 
 
 class Turn:
@@ -113,11 +116,17 @@ class Turn:
         return path if slot and slot.complete and path.exists() else None
 
     def progress(self, step: str, done: int, total: int) -> None:
-        """Tell subscribers; the steps look once a second at most."""
+        """Tell subscribers, unless they have been told within the last second and it goes on."""
         one = self.record
         event = OperationProgressed(
             operation=one.id, command=one.type, project=one.project, step=step, done=done, total=total
         )
-        with self._database.write() as tx:
+        with self._lock, self._database.write() as tx:
+            last = self.record.marks.get(TOLD)
+            if last and done < total and tx.now - datetime.fromisoformat(last) < GAP:
+                return
             self.verify_in(tx)
             outbox.emit(tx, event, self.cause)
+            marks = {**self.record.marks, TOLD: tx.now.isoformat()}
+            operations.change(tx, self.operation, marks=marks)
+            self.record = replace(self.record, marks=marks)

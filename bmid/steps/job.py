@@ -14,7 +14,7 @@ from bmid.steps.base import Wait, World
 
 __all__ = ["follow"]
 
-LOOK = timedelta(seconds=1)
+LOOK = timedelta(seconds=0.25)  # what is added to the time of a copy is half of it
 PATIENCE = 0.5  # seconds in which work may end within the turn that began it; only then is a thread held for it
 TODO = "Mend what is said there, then send the command again under a new id."
 
