@@ -59,6 +59,7 @@ class Bmid:
         self.config = self.folder / "bmid.toml"
         self.staging = self.folder / "staging"
         self.imports = (parts and parts.imports) or self.folder / "imports"
+        self.exports = self.folder / "exports"
         self.site_key = (parts and parts.site_key) or self.folder / "site.key"
         self.name = name
         self._parts = parts
@@ -109,7 +110,7 @@ class Bmid:
             return
         # bmid doesn't make the folder of its storage itself: it could be a mount that is missing.
         storage = () if parts.ceph_conf else (parts.storage_folder or self.folder / "storage",)
-        for folder in (self.folder, self.imports, self.folder / "credentials", *storage):
+        for folder in (self.folder, self.imports, self.exports, self.folder / "credentials", *storage):
             folder.mkdir(parents=True, exist_ok=True)
         if not self.site_key.exists():
             write_private(self.site_key, secrets.token_hex(32))
@@ -152,7 +153,11 @@ class Bmid:
                 "interface": parts.interface,
             },
             "power": {"credentials": folder / "credentials", "verify": False},
-            "images": {"import_folder": self.imports, "staging_folder": self.staging},
+            "images": {
+                "import_folder": self.imports,
+                "export_folder": self.exports,
+                "staging_folder": self.staging,
+            },
             "http": {"listen": parts.address, "port": int(port.read_text())},
             "chap": {"site_key_file": self.site_key},
             "log": {"level": os.environ.get("BMI_LAB_LOG", "info")},

@@ -21,6 +21,7 @@ from lab.process import Process, free_port
 from lab.rabbitmq import RabbitMQ
 from lab.tgtd import Tgtd
 from tests.support.house import House
+from tests.support.strange import STRANGE
 
 __all__ = ["Builder", "House", "new_token"]
 
@@ -99,7 +100,10 @@ class Builder:
 
     def _on_ceph(self, parts: Parts, ceph: Ceph, pool: str) -> Parts:
         ceph.extra_pool(pool)
-        merged = {**parts.settings, "storage.rbd": {"pool": pool, **parts.settings.get("storage.rbd", {})}}
+        theirs = [ceph.extra_pool(STRANGE)]
+        images = {"import_pools": theirs, "export_pools": theirs, **parts.settings.get("images", {})}
+        rbd = {"pool": pool, **parts.settings.get("storage.rbd", {})}
+        merged = {**parts.settings, "images": images, "storage.rbd": rbd}
         return replace(parts, ceph_conf=ceph.conf, tgt_conf=ceph.tgt_conf, settings=merged)
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ from lab.tgtd import Tgtd
 from tests.support.image import bios_disk
 from tests.support.initiator import Initiator, Relay
 from tests.support.listener import Listener
+from tests.support.strange import names
 
 TRACES = ("project", "image", "node", "node_mac", "disk", "boot", "operation_key")
 
@@ -200,6 +201,8 @@ class House:
             "tftp": sorted(path.name for path in self.parts.tftp.glob("*") if path.is_dir()),
             "hosts": sorted(path.name for path in self.parts.hosts.glob("*")),
             "staging": sorted(path.name for path in self.bmid.staging.glob("*")),
+            "exports": sorted(path.name for path in self.bmid.exports.glob("*")),
+            "theirs": names(self.parts.ceph_conf),
             "rows": {table: self.rows(table) for table in TRACES},
         }
 
