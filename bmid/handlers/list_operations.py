@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from bmid.handlers.base import QueryHandler, View
 from bmid.handlers.page import ListQuery
 from bmid.handlers.shape import operation_shape
+from bmid.model.moment import Moment
 from bmid.model.name import NodeName, ProjectName
 from bmid.model.operation import Operation
 
 __all__ = ["QUERY", "ListOperations"]
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("this time is none in UTC") from error
 
 
 Text = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=255)]
@@ -37,9 +30,7 @@ class ListOperations(ListQuery):
     command: Text | None = Field(None, description="only operations of this type of command: bmi.node.map.v1")
     node: NodeName | None = Field(None, description="only operations whose command names this node")
     group: Text | None = Field(None, description="only the members of this operation, whose command named many nodes")
-    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = Field(
-        None, description="only operations accepted at this time (RFC 3339) or later"
-    )
+    since: Moment | None = Field(None, description="only operations accepted at this time (RFC 3339) or later")
     order: Literal["-accepted_at", "accepted_at"] = Field(
         "-accepted_at", description="what they are ordered by; with -: the newest first"
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bmid.model.moment import Moment
 from bmid.model.name import NodeName
 
 __all__ = ["Command", "Event", "Message", "NodeCommand", "Query"]
@@ -32,7 +33,7 @@ class Command(Message):
     """Asks for something to be done. Unknown fields are refused, so that a typing error never does half."""
 
     dry_run: bool = Field(False, description="only say what would be done, as `bmi.operation.planned.v1`")
-    expires_at: AwareDatetime | None = Field(
+    expires_at: Moment | None = Field(
         None, description="fail instead of beginning after this time (RFC 3339); what has begun goes on"
     )
 
