@@ -28,12 +28,21 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "bmi.node.remove.v1": {"node": "n1"},
     "bmi.node.map.v1": {"project": "p1", "node": "n1", "image": "p2/i"},
     "bmi.node.unmap.v1": {"project": "p1", "node": "n1"},
+    "bmi.node.snapshot.v1": {"project": "p1", "node": "n1", "image": "i"},
+    "bmi.node.rebuild.v1": {"project": "p1", "node": "n1", "image": "p2/i"},
+    "bmi.node.power.v1": {"project": "p1", "node": "n1", "action": "on"},
+    "bmi.disk.create.v1": {"project": "p1", "disk": "d", "image": "p2/i"},
+    "bmi.disk.remove.v1": {"project": "p1", "disk": "d"},
+    "bmi.disk.snapshot.v1": {"project": "p1", "disk": "d", "image": "i"},
     "bmi.boot.retry.v1": {"node": "n1", "disk": "d"},
     "bmi.export.restore.v1": {"node": "n1", "disk": "d"},
 }
 
 
 SHARED = {"bmi.node.map.v1": {"project:p1", "image:p2/i"}, "bmi.node.unmap.v1": {"project:p1"},
+          "bmi.node.rebuild.v1": {"project:p1", "image:p2/i"}, "bmi.disk.create.v1": {"project:p1", "image:p2/i"},
+          **{f"bmi.{kind}.v1": {"project:p1"} for kind in ("node.snapshot", "node.power", "disk.remove",
+                                                           "disk.snapshot")},
           "bmi.image.import.v1": {"project:p1"}, "bmi.image.remove.v1": {"project:p1"},
           "bmi.image.copy.v1": {"project:p1", "project:p2", "project:p3", "image:p2/i"},
           "bmi.image.export.v1": {"project:p1", "image:p1/i"}, "bmi.image.update.v1": {"project:p1"}}  # fmt: skip
@@ -48,6 +57,16 @@ def test_keys_come_in_the_one_order(kind: str) -> None:
     assert places == sorted(places)
     assert keys
     assert {key.name for key in keys if not key.exclusive} == SHARED.get(kind, set())
+
+
+def test_a_map_of_a_parked_disk_holds_disk_and_node() -> None:
+    """So that nobody removes what is on its way to a node. What is on a node is under the node's key alone."""
+    handler = discover().commands["bmi.node.map.v1"]
+    keys = handler.keys(handler.command.model_validate({"project": "p1", "node": "n1", "disk": "d"}))
+    assert [key.name for key in keys if key.exclusive] == ["disk:p1/d", "node:n1"]
+    snapshot = discover().commands["bmi.node.snapshot.v1"]
+    keys = snapshot.keys(snapshot.command.model_validate({"project": "p1", "node": "n1", "image": "i"}))
+    assert [key.name for key in keys if key.exclusive] == ["image:p1/i", "node:n1"]
 
 
 def test_registering_the_same_again_changes_nothing() -> None:
