@@ -54,6 +54,8 @@ def require_mapped(view: View, project: str, name: str) -> tuple[Node, Disk]:
 def require_image(view: View, reference: str | None, labels: Mapping[str, str] | None, project: str) -> Image:
     """The golden image that is meant by `image`, `project/image`, or a set of labels that the project has one for."""
     if reference is None:
+        # By labels there is no key of the image. Its removal raises this counter too: one of us looks, then the other.
+        view.number()
         image = view.default_image(project, labels or {})
         if image is None or not image.ready:
             said = ", ".join(f"{key}={value}" for key, value in sorted((labels or {}).items()))
