@@ -119,7 +119,7 @@ class Head:
         return held
 
     def _http(self) -> HttpServer:
-        desk = UploadDesk(self.database, self.settings.images.staging_folder, self.notify)
+        desk = UploadDesk(self.database, self.identity.head, self.settings.images.staging_folder, self.notify)
         exports = DownloadDesk(self.database, self.identity.head, self.settings.images.export_folder)
         health = _Health({"database": self._database_health, "broker": self._broker_health})
         return HttpServer(build(desk, health, downloads=exports), self.settings.http.listen, self.settings.http.port)

@@ -96,7 +96,11 @@ def _wait(look: Callable[[], Left]) -> Left:
 
 
 def _left(left: Left) -> str:
-    return f"{len(left.disks)} disks and {left.operations} operations are left"
+    return f"{_counted(len(left.disks), 'disk')} and {_counted(left.operations, 'operation')} are left"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:

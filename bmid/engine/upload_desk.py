@@ -25,16 +25,17 @@ class UploadSlot:
 class UploadDesk:
     """Awaited uploads of this head."""
 
-    def __init__(self, database: Database, staging: Path, notify: Callable[[], None]) -> None:
+    def __init__(self, database: Database, head: str, staging: Path, notify: Callable[[], None]) -> None:
         self._database = database
+        self._head = head
         self._staging = staging
         self._notify = notify
 
     def find(self, operation: str) -> UploadSlot | None:
-        """The upload that an operation awaits."""
+        """The upload that an operation awaits, if it does so here: another head would never find the bytes."""
         with self._database.read() as tx:
             found = uploads.find(tx, operation)
-        if found is None:
+        if found is None or found.home != self._head:
             return None
         return UploadSlot(found.token_sha256, self._staging / found.operation, found.limit, found.complete)
 

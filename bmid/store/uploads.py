@@ -15,9 +15,10 @@ __all__ = ["Upload", "complete", "find", "open_slot"]
 
 @dataclass(frozen=True)
 class Upload:
-    """One awaited upload. Sizes in bytes."""
+    """One awaited upload. Sizes in bytes; `home` is the head that awaits it."""
 
     operation: str
+    home: str | None
     token_sha256: str
     limit: int
     size: int | None
@@ -39,7 +40,7 @@ def find(tx: Tx, operation: str) -> Upload | None:
     found = operations.find(tx, operation)
     if row is None or found is None or found.ended_at is not None:
         return None
-    return Upload(row.operation, row.token_sha256, row.size_limit, row.size)
+    return Upload(row.operation, found.home, row.token_sha256, row.size_limit, row.size)
 
 
 def complete(tx: Tx, operation: str, size: int) -> None:

@@ -247,7 +247,7 @@ class Bench(Record):
     def upload(self, operation: str, content: bytes) -> None:
         """The bytes that an operation awaits, all there."""
         (self.staging / operation).write_bytes(content)
-        UploadDesk(self.database, self.staging, self._ring).complete(operation, len(content))
+        UploadDesk(self.database, self.identity.head, self.staging, self._ring).complete(operation, len(content))
 
     def die(self) -> Identity:
         """The running instance is gone; the next one of this head, which knows nothing."""

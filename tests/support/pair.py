@@ -3,7 +3,6 @@ are each one's own."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -12,7 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bmid.store import schema
+from bmid.roster import Roster
+from bmid.settings_file import load
+from bmid.store import heads, schema
 from lab.bmid import Bmid, Parts, Shard
 from lab.process import free_port
 from lab.tgtd import Tgtd
@@ -41,12 +42,13 @@ class Pair:
 
     def rows(self) -> dict[str, Any]:
         """What `bmid heads` says, by head."""
-        return {row["head"]: row for row in json.loads(self.a.bmid.run("heads", "-o", "json"))}
+        return {row["head"]: row for row in Roster(load(self.a.bmid.config)).list()}
 
-    def undrain(self) -> None:
-        """Both take new maps."""
-        for name in ("head-a", "head-b"):
-            self.a.bmid.run("head", "undrain", name)
+    def drain(self, *names: str) -> None:
+        """These heads are drained, the others take new maps."""
+        with self.a.database.write() as tx:
+            for name in ("head-a", "head-b"):
+                heads.drain(tx, name, draining=name in names)
 
     def role(self, name: str) -> str | None:
         """The head that has a role."""
