@@ -143,7 +143,7 @@ def test_two_snapshots_of_a_disk_make_two_images(bed: Bed) -> None:
         images.append(bed.duplicated(disk, bed.snapshot(disk, content)))
     for image in images:
         bed.storage.seal_image(image, {})
-    assert [bed.storage.read_image(image, 0, 1) for image in images] == [b"1", b"2"]
+    assert [bed.bytes_of(image)[:1] for image in images] == [b"1", b"2"]
 
 
 def test_an_unfinished_image_of_a_snapshot_is_made_anew_and_a_golden_one_is_not(bed: Bed) -> None:
@@ -185,10 +185,13 @@ def test_a_thawed_snapshot_is_gone_and_thawing_it_again_is_fine(bed: Bed) -> Non
 
 def test_a_disk_goes_with_the_snapshots_it_has(bed: Bed) -> None:
     disk = bed.disk(bed.golden())
-    for content in (b"1" * 512, b"2" * 512):
-        bed.snapshot(disk, content)
+    snapshots = [bed.snapshot(disk, content) for content in (b"1" * 512, b"2" * 512)]
     for _ in range(2):
         bed.storage.discard(disk, {"state": "removed"})
+    for snapshot in snapshots:
+        with pytest.raises(PermanentError) as caught:
+            bed.storage.duplicate(disk, snapshot, uuid4().hex)
+        assert slug(caught) == "storage-missing"
     assert bed.found("trash", disk) == Stored("trash", disk, {"state": "removed"})
     bed.purge()
     assert not [s for s in bed.storage.inventory() if s.id == disk]
@@ -200,7 +203,7 @@ def test_a_copy_of_all_bytes_does_not_hold_on_to_its_image(bed: Bed) -> None:
     bed.storage.seal_image(copy, {})
     bed.storage.remove_image(image)
     bed.purge()
-    assert bed.storage.read_image(copy, 0, 2 * MIB) == b"g" * MIB + bytes(MIB)
+    assert bed.bytes_of(copy) == b"g" * MIB + bytes(3 * MIB)
 
 
 def test_a_disk_in_use_is_snapshot_without_disturbing_its_user(bed: Bed) -> None:

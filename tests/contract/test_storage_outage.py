@@ -144,7 +144,7 @@ def test_a_copy_from_a_frozen_osd_ends_in_time(ceph: Ceph, storage: RbdStorage, 
     ceph.freeze("osd.0")
     try:
         imaging.run("snapshot", errand)
-        job = settled(imaging, "snapshot", 30)
+        job = settled(imaging, "snapshot", 10)
     finally:
         ceph.thaw("osd.0")
     assert job.problem is not None

@@ -97,6 +97,12 @@ class Bed:
         state = settled(self.imaging, job)
         assert (state.state, state.done) == (JobState.DONE, size), state
 
+    def bytes_of(self, image: str, size: int = 4 * MIB) -> bytes:
+        """What whoever clones or copies a golden image gets."""
+        copy = uuid4().hex
+        self.copy(self.storage.address(image), size, self.storage.create_image(copy, size))
+        return self.storage.read_image(copy, 0, size)
+
     def found(self, kind: str, identity: str) -> Stored | None:
         return next((s for s in self.storage.inventory() if (s.kind, s.id) == (kind, identity)), None)
 
