@@ -93,7 +93,6 @@ def test_a_new_system_finds_what_it_is_to_be_and_no_other_node_does(house: House
             assert volume(stranger) is None
         for mapped in (mine, other):
             house.did(UnmapNode(project=project, node=mapped["node"], force=True))
-        assert house.ports.seeds.inventory() == ()
 
 
 def test_a_disk_that_goes_on_elsewhere_is_told_the_same_again(house: House) -> None:

@@ -198,6 +198,7 @@ class House:
         return {
             "stored": stored,
             "targets": targets,
+            "seeds": list(self.ports.seeds.inventory()),
             "tftp": sorted(path.name for path in self.parts.tftp.glob("*") if path.is_dir()),
             "hosts": sorted(path.name for path in self.parts.hosts.glob("*")),
             "staging": sorted(path.name for path in self.bmid.staging.glob("*")),
