@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -67,7 +68,7 @@ def run(config: Path | None, **options: Any) -> None:
         ports, power = _ports(settings, database)
         nodes = Nodes(ports.target, ports.boot, power, lambda wanted: _rows(database, wanted), wish.boot_delay)
         head = Head(settings, ports, (Loop("nodes", nodes.run_once, stage=1),))
-        head.loops += (Loop("greeting", _greeting(head, broker, folder, wish), stage=1),)
+        head.loops += (Loop("greeting", _greeting(head, broker, folder), stage=1),)
         import_module("bmid.store.migration").migrate(database)
         if wish.example:
             settle(database)
@@ -113,7 +114,6 @@ def _settings(wish: Wish, folder: Path) -> Settings:
         "storage": {"driver": "memory"},
         "target": {"driver": "memory", "shards": (shard,)},
         "boot": {"driver": "memory", "dhcp": "own"},
-        "power": {"drivers": ("memory",)},
         "images": {"driver": "memory", **_folders(folder)},
         "isolation": {"driver": "none"},
         "seed": {"driver": "memory"},
@@ -146,7 +146,7 @@ def _ports(settings: Settings, database: Database) -> tuple[SandboxPorts, Any]:
     storage: Any = ports.storage
     # What a conversion writes goes nowhere: the bytes of large images would fill the memory.
     imaging = load("imaging", "memory", {"read": storage.read, "run": storage.run})
-    names = {DRIVER, "memory", *Settings.model_fields["power"].default.drivers}
+    names = {DRIVER, "memory", *settings.power.drivers}
     made = {**vars(ports), "imaging": imaging, "power": dict.fromkeys(names, power)}
     return SandboxPorts(**made, labels=lambda node: _labels(database, node)), power
 
@@ -163,22 +163,22 @@ def _rows(database: Database, wanted: Mapping[str, str]) -> Mapping[str, tuple[N
         return {node: (view.node(node), view.boot(disk)) for node, disk in wanted.items()}
 
 
-def _greeting(head: Head, broker: Broker, folder: Path, wish: Wish) -> Any:
+def _greeting(head: Head, broker: Broker, folder: Path) -> Callable[[], float]:
     """Says once that it is up, and where."""
-    scheme = "amqps" if broker.tls else "amqp"
-    vhost = "%2F" if broker.vhost == "/" else broker.vhost
-    lines = (
-        f"bmid: this is a sandbox, up and running, and nothing in it is real. Broker {scheme}://{broker.user}@"
-        f"{broker.host}:{broker.port}/{vhost}, uploads {head.site.upload_url}, folder {folder}"
+    where = f"{broker.host}:{broker.port}/{quote(broker.vhost, safe='')}"
+    line = (
+        "bmid: this is a sandbox, up and running, and nothing in it is real. "
+        f"Broker {'amqps' if broker.tls else 'amqp'}://{broker.user}@{where}, "
+        f"uploads {head.site.upload_url}, folder {folder}"
     )
+    told: list[str] = []
 
     def turn() -> float:
         if not head.serving:
             return 0.05
         if not told:
-            told.append(True)
-            click.echo(lines, err=True)
+            told.append(line)
+            click.echo(line, err=True)
         return 3600.0
 
-    told: list[bool] = []
     return turn
