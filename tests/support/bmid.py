@@ -73,7 +73,7 @@ class Builder:
             tftp=folder / "tftp",
             hosts=folder / "hosts",
             dnsmasq_pid=self._dnsmasq(folder) if dnsmasq else None,
-            settings=settings or {},
+            settings={"power": {"drivers": ["redfish", "memory"]}, **(settings or {})},
         )
         if ceph:
             parts = self._on_ceph(parts, self._request.getfixturevalue("ceph"), name)

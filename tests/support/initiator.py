@@ -11,7 +11,8 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -89,3 +90,16 @@ class Initiator:
         command = ["qemu-io", "-f", "raw", "-c", f"write -P {pattern} {offset} {length}", self.url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         assert f"wrote {length}/{length}" in done.stdout, done.stdout + done.stderr
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A system that goes on reading from its disk."""
+        words = [word for _ in range(200) for word in ("-c", "read 0 4096", "-c", "sleep 300")]
+        process = subprocess.Popen(["qemu-io", "-f", "raw", *words, self.url], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            assert b"read 4096/4096" in process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+            process.communicate()
