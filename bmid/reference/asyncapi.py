@@ -159,7 +159,8 @@ def _example(kind: str, of: str, message: type[Message] | None) -> Json:
     """A whole message, as it stands on the bus."""
     data: Json
     if message is not None:
-        data = example(message)
+        # An event is written with all that it has, a command with what its sender wants to say.
+        data = message.model_validate(example(message)).payload() if of == "event" else example(message)
     else:
         data = {"result": {}} if kind == ANSWERED else {"problem": PROBLEM.model_dump(mode="json", exclude_none=True)}
     ours = of in ("event", "reply")
