@@ -6,45 +6,28 @@ repeat others nor hide them. What users wrote reaches the database as bound para
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
-from typing import cast as typed
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    Table,
-    and_,
-    bindparam,
-    cast,
-    exists,
-    func,
-    literal,
-    literal_column,
-    select,
-    text,
-    tuple_,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Select, bindparam, func, literal, select, text, tuple_
 
-from bmid.model.entity import Disk, Image, Node, Project
-from bmid.model.operation import FINAL, Operation, Phase
+from bmid.model.entity import Disk
+from bmid.model.operation import Operation
 from bmid.model.page import Asked, Lineage, Page
 from bmid.store import schema
 from bmid.store.database import Tx
+from bmid.store.filter import FILTERS
 from bmid.store.rows import TABLES, readers
 
 __all__ = ["Pages"]
 
 E = TypeVar("E")
-Clause = ColumnElement[bool]
 # What no list shows, and what stands for it: a seed may be as long as a book, and is secret.
 UNREAD: Mapping[type, Mapping[str, Any]] = {
     Disk: {"seed": None},
     Operation: {"command": {}, "plan": None, "marks": {}},
 }
-UNFINISHED = sorted(phase.value for phase in Phase if phase not in FINAL)
 MOST = 100  # operations ahead of another one that are told
 
 
@@ -61,103 +44,13 @@ def _makers(kind: Any) -> tuple[tuple[str, int, Any], ...]:
 
 
 def _values(kind: type[E], rows: Iterable[Any]) -> list[E]:
-    unread, makers = UNREAD.get(kind, {}), _makers(typed(Any, kind))
+    unread, makers = UNREAD.get(kind, {}), _makers(cast(Any, kind))
     return [
         kind(
             **unread, **{name: read(row[at]) if read and row[at] is not None else row[at] for name, at, read in makers}
         )
         for row in rows
     ]
-
-
-def _equal(column: ColumnElement[Any]) -> Callable[[Any, str], Clause]:
-    return lambda value, _dialect: column == value
-
-
-def _like(column: ColumnElement[Any]) -> Callable[[Any, str], Clause]:
-    """A pattern with * and ?, in which nothing else has a meaning."""
-
-    def clause(pattern: str, _dialect: str) -> Clause:
-        escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        return column.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
-
-    return clause
-
-
-def _labelled(table: Table) -> Callable[[Any, str], Clause]:
-    """All of these labels, with these values."""
-
-    def clause(labels: Mapping[str, str], dialect: str) -> Clause:
-        if dialect == "postgresql":
-            return cast(table.c.labels, JSONB).contains(dict(labels))
-        each = func.json_each(table.c.labels).table_valued("key", "value")
-        having = [
-            exists(select(1).select_from(one).where(one.c.key == key, one.c.value == value))
-            for number, (key, value) in enumerate(labels.items())
-            for one in (each.alias(f"label{number}"),)
-        ]
-        return and_(*having)
-
-    return clause
-
-
-def _image_id(reference: tuple[str, str]) -> Any:
-    project, name = reference
-    return select(schema.image.c.id).where(schema.image.c.project == project, schema.image.c.name == name)
-
-
-def _on_disk(clause: Callable[[Any], Clause]) -> Callable[[Any, str], Clause]:
-    """Nodes that have such a disk."""
-    return lambda value, _dialect: schema.node.c.disk.in_(select(schema.disk.c.id).where(clause(value)))
-
-
-def _node_state(state: str, dialect: str) -> Clause:
-    if state == "free":
-        return schema.node.c.disk.is_(None)
-    return _on_disk(lambda value: schema.disk.c.state == value)(state, dialect)
-
-
-def _phase(phase: str, _dialect: str) -> Clause:
-    column = schema.operation.c.phase
-    return column.in_(UNFINISHED) if phase == "unfinished" else column == phase
-
-
-# As in the index: a bound key would not be recognised as the same expression.
-COMMAND_NODE: ColumnElement[Any] = literal_column(schema.COMMAND_NODE)
-FILTERS: Mapping[type, Mapping[str, Callable[[Any, str], Clause]]] = {
-    Project: {"name": _like(schema.project.c.name)},
-    Node: {
-        "name": _like(schema.node.c.name),
-        "project": _on_disk(lambda value: schema.disk.c.project == value),
-        "state": _node_state,
-        "image": _on_disk(lambda value: schema.disk.c.image.in_(_image_id(value))),
-        "firmware": _equal(schema.node.c.firmware),
-        "labels": _labelled(schema.node),
-    },
-    Disk: {
-        "name": _like(schema.disk.c.name),
-        "project": _equal(schema.disk.c.project),
-        "state": _equal(schema.disk.c.state),
-        "image": lambda value, _dialect: schema.disk.c.image.in_(_image_id(value)),
-        "node": _equal(schema.disk.c.node),
-        "head": _equal(schema.disk.c.head),
-    },
-    Image: {
-        "name": _like(schema.image.c.name),
-        "project": _equal(schema.image.c.project),
-        "state": lambda value, _dialect: schema.image.c.ready.is_(value == "ready"),
-        "labels": _labelled(schema.image),
-        "parent": lambda value, _dialect: schema.image.c.parent.in_(_image_id(value)),
-    },
-    Operation: {
-        "project": _equal(schema.operation.c.project),
-        "phase": _phase,
-        "command": _equal(schema.operation.c.type),
-        "node": _equal(COMMAND_NODE),
-        "group": _equal(schema.operation.c.parent),
-        "since": lambda value, _dialect: schema.operation.c.accepted_at >= value,
-    },
-}
 
 
 def _statement(kind: type, asked: Asked, dialect: str) -> Select[Any]:
@@ -175,6 +68,23 @@ def _statement(kind: type, asked: Asked, dialect: str) -> Select[Any]:
 IDS: Any = bindparam("ids", expanding=True)
 DISKS = _light(Disk).where(schema.disk.c.id.in_(IDS))
 IMAGES = select(schema.image.c.id, schema.image.c.project, schema.image.c.name).where(schema.image.c.id.in_(IDS))
+ABOVE, BELOW = schema.image.alias("above"), schema.image.alias("below")
+LINEAGE = (
+    select(
+        schema.image.c.id,
+        ABOVE.c.project,
+        ABOVE.c.name,
+        select(func.count()).where(BELOW.c.parent == schema.image.c.id).scalar_subquery(),
+        select(func.count()).where(schema.disk.c.image == schema.image.c.id).scalar_subquery(),
+    )
+    .outerjoin_from(schema.image, ABOVE, ABOVE.c.id == schema.image.c.parent)
+    .where(schema.image.c.id.in_(IDS))
+)
+DEFAULTS = (
+    select(schema.image_default.c.image, schema.image_default.c.labels)
+    .where(schema.image_default.c.image.in_(IDS))
+    .order_by(schema.image_default.c.id)
+)
 AHEAD = text(
     "SELECT other.key, other.operation FROM operation_key AS mine"
     " JOIN operation_key AS other ON other.key = mine.key AND other.operation <> mine.operation"
@@ -211,24 +121,13 @@ class Pages:
         """Of each of these images, where it comes from and what hangs on it."""
         if not images:
             return {}
-        image, disk, default = schema.image, schema.disk, schema.image_default
-        above = image.alias("above")
-        named = select(image.c.id, above.c.project, above.c.name).join(above, above.c.id == image.c.parent)
-        parents = {row.id: f"{row.project}/{row.name}" for row in self._tx.execute(named.where(image.c.id.in_(images)))}
-        children = self._counted(image.c.parent, images)
-        disks = self._counted(disk.c.image, images)
         defaults: dict[str, list[Mapping[str, str]]] = {}
-        labelled = select(default.c.image, default.c.labels).where(default.c.image.in_(images)).order_by(default.c.id)
-        for row in self._tx.execute(labelled):
-            defaults.setdefault(row.image, []).append(row.labels)
+        for image, labels in self._tx.execute(DEFAULTS, {"ids": images}).all():
+            defaults.setdefault(image, []).append(labels)
         return {
-            one: Lineage(parents.get(one), children.get(one, 0), disks.get(one, 0), tuple(defaults.get(one, ())))
-            for one in images
+            id_: Lineage(f"{project}/{name}" if name else None, children, disks, tuple(defaults.get(id_, ())))
+            for id_, project, name, children, disks in self._tx.execute(LINEAGE, {"ids": images}).all()
         }
-
-    def _counted(self, column: ColumnElement[Any], values: Sequence[str]) -> dict[str, int]:
-        rows = self._tx.execute(select(column, func.count()).where(column.in_(values)).group_by(column))
-        return {row[0]: row[1] for row in rows}
 
     def names(self, kind: type, project: str) -> Sequence[str]:
         """The names of a project's rows of a kind."""
