@@ -81,7 +81,7 @@ def test_the_two_forms_say_the_same() -> None:
 MAP = ("components", "messages", "bmi.node.map.v1")
 EXAMPLE = (*MAP, "examples", 0, "payload")
 FAULTS: dict[str, tuple[tuple[Any, ...], Callable[[Any], None]]] = {
-    "an example without a required field": ((*EXAMPLE, "data"), lambda data: data.pop("node")),
+    "an example without a required field": ((*EXAMPLE, "data"), lambda data: data.pop("project")),
     "an example with a name that is none": ((*EXAMPLE, "data"), lambda data: data.update(node="N 1")),
     "an example of another type": (EXAMPLE, lambda example: example.update(type="bmi.node.unmap.v1")),
     "a message whose schema is gone": (("components", "schemas"), lambda schemas: schemas.pop("bmi.node.map.v1")),
