@@ -63,6 +63,8 @@ def event(data: Any, kind: str = "bmi.project.create.v1", **attributes: Any) -> 
     return identifier, json.dumps(content).encode()
 
 
+IMPORT = {"project": "p", "image": "i"}
+RBD = {"pool": "theirs", "image": "i"}
 NODE = {"node": "n", "macs": ["52:54:00:00:00:01"]}
 BAD_DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "unknown field": ("bmi.project.create.v1", {"project": "p", "colour": "red"}),
@@ -90,6 +92,22 @@ BAD_DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "no source": ("bmi.image.import.v1", {"project": "p", "image": "i", "source": {}}),
     "format": ("bmi.image.import.v1", {"project": "p", "image": "i", "source": {"file": "f"}, "format": "vmdk"}),
     "digest": ("bmi.image.import.v1", {"project": "p", "image": "i", "source": {"file": "f"}, "sha256": "abc"}),
+    "rbd and a file": ("bmi.image.import.v1", {**IMPORT, "source": {"file": "f", "rbd": RBD}}),
+    "rbd path": ("bmi.image.import.v1", {**IMPORT, "source": {"rbd": {**RBD, "image": "p/i:conf=/etc/x"}}}),
+    "rbd snapshot": ("bmi.image.import.v1", {**IMPORT, "source": {"rbd": {**RBD, "snapshot": "a@b"}}}),
+    "rbd digest": ("bmi.image.import.v1", {**IMPORT, "source": {"rbd": RBD}, "sha256": "0" * 64}),
+    "copy to a path": ("bmi.image.copy.v1", {**IMPORT, "to": "p2/i"}),
+    "copy without a name": ("bmi.image.copy.v1", IMPORT),
+    "copy flat": ("bmi.image.copy.v1", {**IMPORT, "to": "j", "flatten": "very"}),
+    "export path": ("bmi.image.export.v1", {**IMPORT, "to": {"file": "../../etc/cron.d/x"}}),
+    "export hidden": ("bmi.image.export.v1", {**IMPORT, "to": {"file": ".profile"}}),
+    "export nowhere": ("bmi.image.export.v1", {**IMPORT, "to": {}}),
+    "export twice": ("bmi.image.export.v1", {**IMPORT, "to": {"file": "f", "rbd": RBD}}),
+    "export of another project": ("bmi.image.export.v1", {**IMPORT, "image": "q/i", "to": {"file": "f"}}),
+    "export token": ("bmi.image.export.v1", {**IMPORT, "to": {"file": "f", "token": "plain text"}}),
+    "update of nothing": ("bmi.image.update.v1", IMPORT),
+    "update of another project": ("bmi.image.update.v1", {**IMPORT, "image": "q/i", "labels": {}}),
+    "default for nothing": ("bmi.image.update.v1", {**IMPORT, "default_for": {}}),
     "no mac": ("bmi.node.register.v1", {"node": "n", "macs": []}),
     "bad mac": ("bmi.node.register.v1", {"node": "n", "macs": ["52:54:00:00:00"]}),
     "multicast mac": ("bmi.node.register.v1", {"node": "n", "macs": ["01:54:00:00:00:01"]}),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bmi_publish import State, Ticket
+from bmid.handlers.copy_image import CopyImage
 from bmid.handlers.create_project import CreateProject
+from bmid.handlers.export_image import ExportImage
 from bmid.handlers.import_image import ImportImage
 from bmid.handlers.map_node import MapNode
 from bmid.handlers.register_node import RegisterNode
@@ -13,6 +15,7 @@ from bmid.handlers.remove_image import RemoveImage
 from bmid.handlers.remove_node import RemoveNode
 from bmid.handlers.remove_project import RemoveProject
 from bmid.handlers.unmap_node import UnmapNode
+from bmid.handlers.update_image import UpdateImage
 from bmid.messages.base import Command
 from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed
 from tests.support.bmid import House
@@ -40,6 +43,12 @@ def prepared(house: House, kind: str) -> tuple[Command, str]:
     image = house.image(project)
     if kind == "image.remove":
         return RemoveImage(project=project, image=image), "bmi.image.removed.v1"
+    if kind == "image.copy":
+        return CopyImage(project=project, image=image, to="copy"), "bmi.image.copied.v1"
+    if kind == "image.export":
+        return ExportImage(project=project, image=image, to={"file": house.name("out")}), "bmi.image.exported.v1"
+    if kind == "image.update":
+        return UpdateImage(project=project, image=image, default_for={"os": "x"}), "bmi.image.updated.v1"
     node = house.node()
     if kind == "node.map":
         return MapNode(project=project, node=node, image=image), "bmi.node.mapped.v1"
@@ -61,6 +70,9 @@ def send_in_turn(house: House, heard: Listener, ticket: Ticket, *kinds: str) -> 
         "project.remove",
         "image.import",
         "image.remove",
+        "image.copy",
+        "image.export",
+        "image.update",
         "node.register",
         "node.remove",
         "node.map",
