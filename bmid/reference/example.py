@@ -42,6 +42,25 @@ VALUES: Mapping[str, Any] = {
     "bmi.command.rejected.v1 problem": Problem.of(
         "data-invalid", "image: Field required", todo="The fields of this command are project, node, image."
     ).model_dump(mode="json", exclude_none=True),
+    "bmi.disk.create.v1 disk": "data",
+    "bmi.disk.created.v1 disk": "data",
+    "bmi.disk.created.v1 image": "p1/debian-12",
+    "bmi.disk.created.v1 location": f"bmi/disk-{OPERATION}",
+    "bmi.disk.created.v1 size": 10737418240,
+    "bmi.disk.snapshot.v1 image": "web-1",
+    "bmi.group.finished.v1 command": "bmi.node.map.v1",
+    "bmi.group.finished.v1 members": [{"node": "n1", "operation": OPERATION, "phase": "succeeded"}],
+    "bmi.group.finished.v1 failed": 0,
+    "bmi.image.created.v1 image": "web-1",
+    "bmi.image.created.v1 parent": "p1/debian-12",
+    "bmi.image.created.v1 format": "raw",
+    "bmi.image.created.v1 firmware": ["uefi"],
+    "bmi.image.created.v1 size": 10737418240,
+    "bmi.node.power.v1 action": "cycle",
+    "bmi.node.powered.v1 action": "cycle",
+    "bmi.node.powered.v1 power": "on",
+    "bmi.node.snapshot.v1 image": "web-1",
+    "bmi.operation.planned.v1 steps": [{"step": "clone-disk", "stage": 2, "details": {"disk": OPERATION}}],
     "bmi.image.copied.v1 source": "p1/debian-12",
     "bmi.image.copied.v1 image": "debian-13",
     "bmi.image.copied.v1 to_project": "p2",
@@ -49,6 +68,10 @@ VALUES: Mapping[str, Any] = {
     "bmi.image.copied.v1 size": 10737418240,
     "bmi.image.copy.v1 to": "debian-13",
     "bmi.image.copy.v1 to_project": "p2",
+    "bmi.image.created.v1 firmware": ["bios", "uefi"],
+    "bmi.image.created.v1 image": "grown",
+    "bmi.image.created.v1 parent": "p1/debian-12",
+    "bmi.image.created.v1 size": 10737418240,
     "bmi.image.export.v1 to": {"file": "debian-12.qcow2", "format": "qcow2", "token": SHA256},
     "bmi.image.exported.v1 file": "debian-12.qcow2",
     "bmi.image.exported.v1 size": 361758720,
@@ -66,12 +89,23 @@ VALUES: Mapping[str, Any] = {
         "address": "https://bmc-n1.example/redfish/v1/Systems/1",
         "credential": "bmc",
     },
+    "bmi.node.power.v1 action": "cycle",
+    "bmi.node.powered.v1 action": "cycle",
+    "bmi.node.powered.v1 power": "on",
     "bmi.node.unmapped.v1 power": "off",
     "bmi.operation.accepted.v1 about": "node/n1",
     "bmi.operation.accepted.v1 upload": f"http://head.example:8470/v1/uploads/{OPERATION}",
     "bmi.operation.progressed.v1 command": "bmi.image.import.v1",
 }
-OMITTED = {"bmi.operation.show.v1 message", "bmi.operation.show.v1 source", "bmi.image.import.v1 sha256"}
+OMITTED = {
+    "bmi.image.import.v1 sha256",
+    "bmi.node.map.v1 disk",
+    "bmi.node.map.v1 hostname",
+    "bmi.node.rebuild.v1 hostname",
+    "bmi.node.unmap.v1 disk",
+    "bmi.operation.show.v1 message",
+    "bmi.operation.show.v1 source",
+}
 SIMPLE: Mapping[str, Any] = {"string": "text", "integer": 1, "number": 31.4, "boolean": True, "array": [], "object": {}}
 
 
