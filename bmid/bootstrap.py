@@ -75,11 +75,10 @@ class Head:
         self._locks = [*self._lock()]
         self._began = False
         self._refusal: Misconfigured | None = None
-        name = settings.head.name
         self.identity = Identity(
-            head=name,
+            head=settings.head.name,
             instance=uuid.uuid4().hex[:12],
-            source=f"/bmid/{name}",
+            source=f"/bmid/{settings.head.name}",
             lease=settings.engine.claim_lease,
             dead_after=settings.engine.dead_after,
             give_up_after=settings.engine.give_up_after,
@@ -87,7 +86,8 @@ class Head:
         )
         self.http = self._http()
         url = settings.http.url or f"http://{settings.http.listen}:{self.http.port}"
-        self.keeper = Keeper(self.database, self.identity, make_presence(self.ports, url))
+        presence = make_presence(self.ports, url)
+        self.keeper = Keeper(self.database, self.identity, presence, settings.head.state_folder / "instance")
         self.site, limit = make_site(settings, url), settings.images.max_upload
         self.acceptance = Acceptance(self.database, self.registry, self.site, self.identity, self.notify, limit)
         self.broker = make_broker(settings)

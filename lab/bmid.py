@@ -70,12 +70,15 @@ class Bmid:
         """Write the settings, bring the schema up to date, start, and wait until it works."""
         self.configure()
         self.run("migrate")
+        log = self.process.log
+        # What a run before this one wrote says nothing; one that goes on has written it all already.
+        begin = log.stat().st_size if log.exists() and not self.process.alive() else 0
         self.process.start()
-        self.process.wait_for(self._works, seconds, "working")
+        self.process.wait_for(lambda: self._works(begin), seconds, "working")
 
-    def _works(self) -> bool:
-        """Whether it has begun, and listens and speaks on the bus."""
-        lines = self.process.log.read_text().rpartition('"head.starts"')[2]
+    def _works(self, begin: int) -> bool:
+        """Whether it has begun, and listens and speaks on the bus; `begin`: where its part of the log begins."""
+        lines = self.process.log.read_bytes()[begin:].decode(errors="replace").rpartition('"head.starts"')[2]
         connected = [f'"bmid {self.name} {part}", "event": "broker.connected"' for part in ("consumer", "relay")]
         return '"head.began"' in lines and all(one in lines for one in connected)
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bmid.engine.identity import Identity
+from bmid.errors import TransientError
 from bmid.store import claims, heads
 from bmid.store.database import Database
 from bmid.store.heads import Presence
 
 __all__ = ["Keeper"]
 
+KEPT = 20  # instances that a machine remembers
+
 
 class Keeper:
     """Renews in a third of the lease, so that two renewals may fail. `company`: other heads were alive when it last
-    looked."""
+    looked. `memory` is the file, on this machine alone, that tells a head that starts again from its double."""
 
-    def __init__(self, database: Database, identity: Identity, presence: Presence) -> None:
+    def __init__(self, database: Database, identity: Identity, presence: Presence, memory: Path | None = None) -> None:
         self._database = database
         self._identity = identity
         self._presence = presence
+        self._memory = memory
         self.company = False
 
     @property
@@ -26,11 +32,35 @@ class Keeper:
         return self._identity.lease / 3
 
     def start(self) -> None:
-        """This head runs once: what earlier instances of it held is free. Only after its lock was taken."""
+        """This head runs once: what earlier instances of it held is free. Only after its lock was taken, and never
+        while another machine goes by the same name: TransientError until that one is dead."""
         me = self._identity
         with self._database.write() as tx:
+            standing = heads.find(tx, me.head)
+            mine = self._instances()
+            # One without a version is of a program that kept no such file.
+            double = standing and standing.alive(me.dead_after) and standing.version and standing.instance not in mine
+            if standing and double and mine:
+                detail = f"another machine runs bmid as head {me.head}, heard of {standing.age:.0f} s ago"
+                raise TransientError("head-name-taken", detail, todo="Give each head a head.name of its own.")
+            self._remember(mine)
             claims.release_others(tx, me.head, me.holder)
             heads.beat(tx, me.head, me.instance, self._presence)
+            self.company = bool(heads.others(tx, me.head, me.dead_after))
+
+    def _instances(self) -> list[str]:
+        """This instance and those before it on this machine; empty where nobody asks."""
+        if self._memory is None:
+            return []
+        before = self._memory.read_text().split() if self._memory.exists() else []
+        return [self._identity.instance, *(one for one in before if one != self._identity.instance)][:KEPT]
+
+    def _remember(self, instances: list[str]) -> None:
+        """Before the row says so: killed in between, this machine still knows the one that the row has."""
+        if self._memory is not None:
+            new = self._memory.with_suffix(".new")
+            new.write_text("\n".join(instances))
+            new.replace(self._memory)
 
     def run_once(self) -> None:
         """One heartbeat."""

@@ -22,6 +22,7 @@ __all__ = [
     "beat",
     "drain",
     "every",
+    "find",
     "homed",
     "in_hand",
     "leave",
@@ -87,7 +88,8 @@ def beat(tx: Tx, name: str, instance: str, presence: Presence) -> None:
         "seen_at": tx.now,
     }
     statement = upsert(tx, head).values({"name": name, "started_at": tx.now, "draining": False, **fresh})
-    started = {"started_at": tx.now} if _instance(tx, name) != instance else {}
+    standing = find(tx, name)
+    started = {"started_at": tx.now} if standing is None or standing.instance != instance else {}
     tx.execute(statement.on_conflict_do_update(index_elements=["name"], set_={**fresh, **started}))
 
 
@@ -125,10 +127,16 @@ def shards(tx: Tx, dead_after: float) -> Sequence[Shard]:
     ]
 
 
+def find(tx: Tx, name: str) -> HeadRow | None:
+    """One head."""
+    row = tx.execute(select(head).where(head.c.name == name)).first()
+    return _row(tx, row) if row else None
+
+
 def portal(tx: Tx, name: str, shard: str) -> str | None:
     """IP:PORT of a head's shard, also while the head is dead; None if there is none."""
-    row = tx.execute(select(head).where(head.c.name == name)).first()
-    return _row(tx, row).shards.get(shard) if row else None
+    found = find(tx, name)
+    return found.shards.get(shard) if found else None
 
 
 def homed(tx: Tx, name: str) -> Sequence[Disk]:
@@ -142,11 +150,6 @@ def in_hand(tx: Tx, name: str) -> int:
     mine = or_(operation.c.home == name, operation.c.id.in_(held))
     count = select(func.count()).select_from(operation).where(operation.c.phase.not_in(FINAL), mine)
     return int(tx.execute(count).scalar_one())
-
-
-def _instance(tx: Tx, name: str) -> str | None:
-    found: str | None = tx.execute(select(head.c.instance).where(head.c.name == name)).scalar()
-    return found
 
 
 def _row(tx: Tx, row: Any) -> HeadRow:

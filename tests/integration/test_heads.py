@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -250,3 +251,18 @@ def test_a_second_head_is_refused_where_the_storage_is_one_heads_own(
         with pytest.raises(LabError, match="head head-a is alive, and this database or storage serves one head only"):
             second.run("run")
         assert house.bmid.process.alive()
+
+
+def test_a_head_doesnt_begin_under_the_name_of_one_that_is_alive_elsewhere(heads: Pair) -> None:
+    """It would free what the other one holds. Killed and started again, it is itself."""
+    double = Bmid(heads.a.folder / "double", replace(heads.a.parts, tftp=heads.a.folder / "x"), "head-a")
+    double.configure()
+    try:
+        double.process.start()
+        refused = "another machine runs bmid as head head-a"
+        double.process.wait_for(lambda: refused in double.process.tail(30), 30, "its refusal")
+        assert '"head.began"' not in double.process.log.read_text()
+        heads.a.bmid.kill()
+        heads.a.bmid.start(30)
+    finally:
+        double.stop()
