@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from bmi_publish import State, Ticket
 from bmid.handlers.copy_image import CopyImage
+from bmid.handlers.create_disk import CreateDisk
 from bmid.handlers.create_project import CreateProject
 from bmid.handlers.export_image import ExportImage
 from bmid.handlers.import_image import ImportImage
 from bmid.handlers.map_node import MapNode
-from bmid.handlers.register_node import RegisterNode
+from bmid.handlers.power_node import PowerNode
+from bmid.handlers.rebuild_node import RebuildNode
+from bmid.handlers.register_node import NodePower, RegisterNode
+from bmid.handlers.remove_disk import RemoveDisk
 from bmid.handlers.remove_image import RemoveImage
 from bmid.handlers.remove_node import RemoveNode
 from bmid.handlers.remove_project import RemoveProject
+from bmid.handlers.snapshot_disk import SnapshotDisk
+from bmid.handlers.snapshot_node import SnapshotNode
 from bmid.handlers.unmap_node import UnmapNode
 from bmid.handlers.update_image import UpdateImage
 from bmid.messages.base import Command
@@ -52,8 +60,36 @@ def prepared(house: House, kind: str) -> tuple[Command, str]:
     node = house.node()
     if kind == "node.map":
         return MapNode(project=project, node=node, image=image), "bmi.node.mapped.v1"
+    if kind.startswith("disk."):
+        return prepared_disk(house, kind, project, image)
     house.mapped(project, image, node)
-    return UnmapNode(project=project, node=node), "bmi.node.unmapped.v1"
+    return prepared_mapped(house, kind, project, node)
+
+
+def prepared_mapped(house: House, kind: str, project: str, node: str) -> tuple[Command, str]:
+    """The same for commands to a mapped node."""
+    if kind == "node.snapshot":
+        return SnapshotNode(project=project, node=node, image="s"), "bmi.image.created.v1"
+    if kind == "node.rebuild":
+        return RebuildNode(project=project, node=node), "bmi.node.mapped.v1"
+    if kind == "node.power":
+        other = house.node(power=NodePower(driver="memory", address=house.name("bmc")))
+        return PowerNode(project=project, node=other, action="cycle"), "bmi.node.powered.v1"
+    disk: Literal["park", "discard"] = "park" if kind == "node.unmap park" else "discard"
+    return UnmapNode(project=project, node=node, disk=disk), "bmi.node.unmapped.v1"
+
+
+def prepared_disk(house: House, kind: str, project: str, image: str) -> tuple[Command, str]:
+    """The same for commands to disks."""
+    create = CreateDisk(project=project, disk="d", image=image)
+    if kind == "disk.create":
+        return create, "bmi.disk.created.v1"
+    house.did(create)
+    if kind == "disk.resume":
+        return MapNode(project=project, node=house.node(), disk="d"), "bmi.node.mapped.v1"
+    if kind == "disk.snapshot":
+        return SnapshotDisk(project=project, disk="d", image="s"), "bmi.image.created.v1"
+    return RemoveDisk(project=project, disk="d"), "bmi.disk.removed.v1"
 
 
 def send_in_turn(house: House, heard: Listener, ticket: Ticket, *kinds: str) -> None:
@@ -77,6 +113,14 @@ def send_in_turn(house: House, heard: Listener, ticket: Ticket, *kinds: str) -> 
         "node.remove",
         "node.map",
         "node.unmap",
+        "node.unmap park",
+        "node.snapshot",
+        "node.rebuild",
+        "node.power",
+        "disk.create",
+        "disk.resume",
+        "disk.snapshot",
+        "disk.remove",
     ],
 )
 def test_a_command_sent_five_times_is_done_once_and_answered_five_times(house: House, kind: str) -> None:

@@ -95,7 +95,7 @@ class Initiator:
     def running(self) -> Iterator[None]:
         """A system that goes on reading from its disk."""
         words = [word for _ in range(200) for word in ("-c", "read 0 4096", "-c", "sleep 300")]
-        process = subprocess.Popen(["qemu-io", "-f", "raw", *words, self.url], stdout=subprocess.PIPE)
+        process = subprocess.Popen(["stdbuf", "-oL", "qemu-io", "-f", "raw", *words, self.url], stdout=subprocess.PIPE)
         try:
             assert process.stdout is not None
             assert b"read 4096/4096" in process.stdout.readline()

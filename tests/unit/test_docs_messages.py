@@ -18,7 +18,8 @@ from bmid.reference.message import BEGIN, reference
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/messages.md"
 RAISERS = {"Rejected", "Refused", "PermanentError", "TransientError", "Unfit", "kind", "of"}
-TOOLS = {"qemu-img"}  # stands in a tuple, and is no problem
+NO_PROBLEMS = {"ExportDisk.of", "PointBoot.of", "RequireQuiet.of", "BadSettings.of"}
+TOOLS = {"crash-consistent", "qemu-img"}  # stand in tuples, and are no problems
 SLUG = re.compile(r"[a-z]+(-[a-z]+)+")
 REGISTRY = discover()
 MESSAGES: list[type[Message]] = [
@@ -80,7 +81,7 @@ def _called(file: Path, call: ast.Call) -> Iterator[str]:
         yield f"{ast.literal_eval(arguments[0])}-unknown"
     elif ast.unparse(call.func) == "super().__init__" and file.name == "errors.py":
         yield from _constants(arguments[0])
-    elif name in RAISERS and ast.unparse(call.func) not in {"ExportDisk.of", "PointBoot.of", "BadSettings.of"}:
+    elif name in RAISERS and ast.unparse(call.func) not in NO_PROBLEMS:
         yield from _raised(file, arguments)
 
 
