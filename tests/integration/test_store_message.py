@@ -174,7 +174,7 @@ def test_an_upload_is_awaited_until_it_is_there_or_its_operation_has_ended(datab
     with database.write() as tx:
         operations.accept(tx, new, [])
         uploads.open_slot(tx, "o1", "0" * 64, 1 << 40)
-        assert uploads.find(tx, "o1") == uploads.Upload("o1", "0" * 64, 1 << 40, None)
+        assert uploads.find(tx, "o1") == uploads.Upload("o1", None, "0" * 64, 1 << 40, None)
         assert uploads.find(tx, "o2") is None
     with database.write() as tx:
         uploads.complete(tx, "o1", 5)
