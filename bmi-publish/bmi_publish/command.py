@@ -23,6 +23,7 @@ from bmid.messages.base import Message, Query
 
 __all__ = ["command_of", "query_of"]
 
+BOOTABLE = frozenset({"map", "rebuild"})  # verbs after which a node boots
 PAGE = 500  # rows asked for at once, where all are wanted
 SITE = frozenset({"head", "node", "project"})  # what belongs to no project
 
@@ -31,7 +32,7 @@ def command_of(message: type[Message], registry: Registry) -> click.Command:
     """The sub-command that publishes a command."""
     noun, verb = message.type.split(".")[1:3]
     fields = form_of(message.model_json_schema(), noun, verb)
-    bootable = verb == "map" and all(event in registry.events for event in BOOTED.events)
+    bootable = verb in BOOTABLE and all(event in registry.events for event in BOOTED.events)
 
     def run(ctx: click.Context, **values: Any) -> None:
         settings = settings_of(ctx)
