@@ -15,7 +15,6 @@ from bmi_publish.upload import refusal_of
 
 __all__ = ["DownloadFailed", "fetch_file", "remove_file"]
 
-CHUNK = 1 << 20
 ATTEMPTS = 5  # in a row without a byte
 PAUSE = 1.0  # seconds
 TIMEOUT = httpx.Timeout(connect=10.0, write=10.0, read=60.0, pool=10.0)
@@ -46,7 +45,7 @@ class _Fetch:
             self.digest, self.done = hashlib.sha256(), 0
         self._tag = answer.headers.get("ETag", "")
         total = self.done + int(answer.headers.get("Content-Length", 0))
-        for chunk in answer.iter_raw(CHUNK):
+        for chunk in answer.iter_raw():  # as they come: what waits for a full block is lost with the line
             self._target.write(chunk)
             self.digest.update(chunk)
             self.done += len(chunk)

@@ -28,6 +28,7 @@ OUTCOMES = {
     "bmi.node.register.v1": "bmi.node.registered.v1",
     "bmi.project.create.v1": "bmi.project.created.v1",
     "bmi.image.import.v1": "bmi.image.imported.v1",
+    "bmi.image.export.v1": "bmi.image.exported.v1",
 }
 
 
