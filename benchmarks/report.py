@@ -177,8 +177,30 @@ def query(figures: dict[str, Any]) -> str:
     return _table(head, rows) + f"\nMaps and unmaps a second meanwhile: {rates}." + _busy(figures)
 
 
+def heads(figures: dict[str, Any]) -> str:
+    """The rate of several heads against that of one, beside Ceph's own."""
+    count = figures["heads"]
+    rows = [
+        (
+            f"{who}, {figures['at_once']} at once, per second",
+            *(f"{figures[f'{what}_{key}_rate']:g}" for what in ("map", "unmap")),
+        )
+        for who, key in (("one head", "one"), (f"{count} heads", "all"))
+    ]
+    rows += [
+        (f"ratio of {count} heads to one", f"{figures['map_ratio']:g}", f"{figures['unmap_ratio']:g}"),
+        ("floor with one tgtd, per second", f"{figures['floor_rate']:g}", ""),
+        ("Ceph alone: clones with metadata, per second", f"{figures['ceph_rate']:g}", ""),
+    ]
+    spread = " + ".join(str(disks) for disks in figures["disks_of_each_head"])
+    each = f"\nDisks on each head: {spread}. Maps with {count} heads, each round: {_list(figures['each']['map_all'])}; "
+    one = f"with one: {_list(figures['each']['map_one'])}; Ceph alone: {_list(figures['each']['ceph'])}."
+    return _table(("", "map", "unmap"), rows) + each + one + _busy(figures)
+
+
 PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "provision": ("bench-provision.json", provision),
+    "heads": ("bench-heads.json", heads),
     "boot": ("bench-boot.json", boot),
     "data": ("bench-data.json", data),
     "lun": ("bench-data.json", lun),
