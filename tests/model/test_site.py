@@ -24,6 +24,8 @@ from tests.support.bench import LEASE, Bench
 from tests.support.expectation import End, Model
 from tests.support.tenant import FOREIGN, commands
 
+UNORDERED = ("image.remove", "image.update", "image.export")
+
 
 def accidents() -> st.SearchStrategy[list[tuple[int, str]]]:
     """After so many driver calls and commits: kill -9, or a call that may work later; one after the other."""
@@ -58,9 +60,14 @@ class SiteMachine(RuleBasedStateMachine):
     def send(self, batch: list[tuple[str, dict[str, Any]]], cut: int) -> None:
         """Several commands, nobody works yet. The daemon may die before or after the commit of the first."""
         for number, (kind, data) in enumerate(batch):
-            if FOREIGN in data.get("macs", ()) or kind == "image.remove" or data.get("disk", "")[:1] == "d":
-                # Commands on different nodes have no order: who has a card, what hangs on an image, and which disk is
-                # off its node, can be told only when all of them have ended.
+            if (
+                kind in UNORDERED
+                or "image_labels" in data
+                or data.get("disk", "")[:1] == "d"
+                or (FOREIGN in data.get("macs", ()))
+            ):
+                # Commands on different nodes or images have no order: who has a card, what hangs on an image or is
+                # meant by labels, and which disk is off its node, can be told only when all of them have ended.
                 self.work([])
             self._send(kind, data, -1 if number else cut)
 
@@ -163,6 +170,13 @@ class SiteMachine(RuleBasedStateMachine):
         names = {identifier: name for name, identifier in images.items()}
         parents = {f"{one.project}/{one.name}": one.parent and names[one.parent] for one in rows.images()}
         assert parents == model.images
+        meant = {
+            (project, str(sorted(labels.items()))): rows.default_image(project, labels)
+            for project in ("p1", "p2")
+            for labels in ({"os": "a"}, {"os": "b"})
+        }
+        assert {key: f"{one.project}/{one.name}" for key, one in meant.items() if one} == model.defaults
+        assert {path.name for path in self.bench.exports.iterdir()} == model.exports
         nodes = {one.name: one for one in rows.nodes()}
         assert {name: (one.boot_mac, one.power is not None) for name, one in nodes.items()} == model.nodes
         disks = self._disks()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["End", "Model"]
+from tests.support.expectation_image import End, Images
 
-End = bool | str  # of a command: whether it changed anything, or the problem that ended it
+__all__ = ["End", "Model"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,9 @@ class Disk:
 
 
 @dataclass
-class Model:
+class Model(Images):
     """A site, as its tenants understand it. Each method is a command, and says how it must end."""
 
-    projects: set[str] = field(default_factory=set)
-    images: dict[str, str | None] = field(default_factory=dict)  # project/image, and what it was made from
     nodes: dict[str, tuple[str, bool]] = field(default_factory=dict)  # MAC, and whether it has a BMC
     maps: dict[str, Disk] = field(default_factory=dict)  # by node
     parked: list[Disk] = field(default_factory=list)
@@ -35,6 +33,9 @@ class Model:
 
     def _disks(self) -> list[Disk]:
         return [*self.maps.values(), *self.parked]
+
+    def _used(self) -> set[str]:
+        return {disk.image for disk in self._disks()}
 
     def _named(self, project: str, name: str) -> Disk | None:
         return next((one for one in self._disks() if (one.project, one.name) == (project, name)), None)
@@ -71,24 +72,6 @@ class Model:
         self.projects.discard(project)
         return changed
 
-    def image_import(self, project: str, image: str, source: dict[str, str]) -> End:
-        if project not in self.projects:
-            return "project-unknown"
-        if f"{project}/{image}" in self.images:
-            return "image-exists"
-        if source["file"] == "absent.raw":
-            return "file-unknown"
-        self.images[f"{project}/{image}"] = None
-        return True
-
-    def image_remove(self, project: str, image: str) -> End:
-        name = f"{project}/{image}"
-        if name in {disk.image for disk in self._disks()} or name in self.images.values():
-            return "image-in-use"
-        changed = name in self.images
-        self.images.pop(name, None)
-        return changed
-
     def node_register(self, node: str, macs: list[str], power: dict[str, str] | None) -> End:
         if any(other != node and mac in macs for other, (mac, _) in self.nodes.items()):
             return "mac-taken"
@@ -103,12 +86,19 @@ class Model:
         return self.nodes.pop(node, None) is not None
 
     def node_map(
-        self, project: str, node: str, power: str | None, image: str | None = None, disk: str | None = None
+        self,
+        project: str,
+        node: str,
+        power: str | None,
+        image: str | None = None,
+        disk: str | None = None,
+        image_labels: dict[str, str] | None = None,
     ) -> End:
         if project not in self.projects:
             return "project-unknown"
         if node not in self.nodes:
             return "node-unknown"
+        image = self._meant(project, image_labels) if image_labels else image
         if node in self.maps:
             return self._again(self.maps[node], project, image, disk)
         new: Disk | str = self._kept(project, disk) if disk else Disk(project, image or "")

@@ -15,7 +15,7 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     """Any command, right or wrong, with names so few that they meet; mostly about nodes and what they are on."""
     project, image = st.sampled_from(["p1", "p1", "p1", "p2"]), st.sampled_from(["i1", "i1", "i1", "i2"])
     disk, new, yes = st.sampled_from(["d1", "d2"]), st.sampled_from(["i2", "i3"]), st.booleans()
-    node = st.sampled_from(["n1", "n2", "n3"])
+    node, labels = st.sampled_from(["n1", "n2", "n3"]), st.sampled_from([{"os": "a"}, {"os": "b"}])
     whole = st.builds("{}/{}".format, project, image)
     file = st.sampled_from(["debian.raw", "debian.raw", "absent.raw"]).map(lambda name: {"file": name})
     power = st.sampled_from([None, None, None, "cycle", "none"])
@@ -24,10 +24,20 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         "project.remove": st.fixed_dictionaries({"project": project}),
         "image.import": st.fixed_dictionaries({"project": project, "image": image, "source": file}),
         "image.remove": st.fixed_dictionaries({"project": project, "image": image}),
+        "image.copy": st.fixed_dictionaries(
+            {"project": project, "image": whole, "to": new, "to_project": st.none() | project, "flatten": yes}
+        ),
+        "image.update": st.fixed_dictionaries(
+            {"project": project, "image": image, "default_for": labels, "no_default": yes}
+        ),
+        "image.export": st.fixed_dictionaries(
+            {"project": project, "image": image, "to": st.sampled_from(["e1", "e2"]).map(lambda one: {"file": one})}
+        ),
         "node.register": node.flatmap(_registration),
         "node.remove": st.fixed_dictionaries({"node": node}),
         "node.map": st.fixed_dictionaries({"project": project, "node": node, "image": whole, "power": power}),
         "node.map ": st.fixed_dictionaries({"project": project, "node": node, "disk": disk, "power": power}),
+        "node.map  ": st.fixed_dictionaries({"project": project, "node": node, "image_labels": labels, "power": power}),
         "node.unmap": st.fixed_dictionaries(
             {"project": project, "node": node, "force": yes, "disk": st.sampled_from(["discard", "discard", "park"])}
         ),
@@ -44,7 +54,8 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         "disk.remove": st.fixed_dictionaries({"project": project, "disk": disk}),
         "disk.snapshot": st.fixed_dictionaries({"project": project, "disk": disk, "image": new}),
     }
-    often = {"node.map": 7, "node.map ": 4, "node.unmap": 5, "node.rebuild": 2, "node.snapshot": 2, "disk.create": 2}
+    often = {"node.map": 7, "node.map ": 4, "node.map  ": 2, "node.unmap": 5, "node.rebuild": 2, "node.snapshot": 2}
+    often |= {"disk.create": 2, "image.update": 2}
     kinds = [*fields, *(kind for kind, more in often.items() for _ in range(more))]
     return st.sampled_from(kinds).flatmap(lambda kind: st.tuples(st.just(kind.strip()), fields[kind]))
 
