@@ -14,6 +14,7 @@ from bmid.errors import BmiError
 from bmid.parts import make_broker, make_database, make_ports, make_site
 from bmid.settings import Settings
 from bmid.steps.boot import PointBoot
+from bmid.steps.export import check_folder
 from bmid.store.boots import homed
 from bmid.store.database import Database
 from bmid.store.view import StoreView
@@ -78,6 +79,8 @@ def _drivers(settings: Settings, ports: Ports) -> Iterator[Finding]:
     yield _try("seed", ports.seeds.check)
     yield _try("boot", ports.boot.check)
     yield _try("imaging", ports.imaging.check)
+    if (folder := settings.images.export_folder) is not None:
+        yield _try("exports", lambda: check_folder(folder))
     for name in settings.power.drivers:
         yield Finding(f"power {name}", True, "loaded; BMCs are asked when they are needed")
 

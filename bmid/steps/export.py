@@ -6,16 +6,26 @@ Nothing is ever overwritten, and what isn't whole has no name that anybody would
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bmid.errors import PermanentError, Refused, TransientError
+from bmid.errors import Misconfigured, PermanentError, Refused, TransientError
 from bmid.steps.base import Step, Wait, World
 from bmid.steps.job import follow
 
-__all__ = ["PLACED", "WRITTEN", "PlaceFile", "ReleaseForeign", "WriteFile", "WriteForeign", "identity"]
+__all__ = [
+    "PLACED",
+    "WRITTEN",
+    "PlaceFile",
+    "ReleaseForeign",
+    "WriteFile",
+    "WriteForeign",
+    "check_folder",
+    "identity",
+]
 
 WRITTEN = "written"  # what was written: size and digest of the file
 PLACED = "placed"  # by which the file is known as ours, under whatever name
@@ -25,6 +35,19 @@ ELSEWHERE = "Choose another name, or have what is there taken away."
 def identity(stat: os.stat_result) -> list[int]:
     """What tells a file from any other that might come to have its name."""
     return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns]
+
+
+def check_folder(folder: Path) -> str:
+    """Whether exports can be put there: written, named by a link, taken away. Raises Misconfigured."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".check-") as file:
+            link = Path(f"{file.name}.link")
+            os.link(file.name, link)
+            link.unlink()
+    except OSError as error:
+        todo = "It must be there, writable for bmid, and on a file system that knows hard links."
+        raise Misconfigured(f"export folder {folder}: {error.strerror or error}", todo=todo) from error
+    return f"export folder {folder}"
 
 
 def _folder(world: World) -> Path:

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from bmid.errors import PermanentError, Refused, TransientError
+from bmid.errors import Misconfigured, PermanentError, Refused, TransientError
 from bmid.steps.base import World
-from bmid.steps.export import PlaceFile, WriteFile
+from bmid.steps.export import PlaceFile, WriteFile, check_folder
 
 
 @dataclass
@@ -117,3 +117,19 @@ def test_a_folder_that_is_away_may_come_back(world: World, tmp_path: Path) -> No
     assert caught.value.problem.slug == "exports-disabled"
     assert WRITE.revert(none) is None
     assert PLACE.revert(none) is None
+
+
+def test_a_folder_is_tried_before_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bmid check` says what is wrong with it, and leaves nothing there."""
+    assert str(tmp_path) in check_folder(tmp_path)
+    with pytest.raises(Misconfigured):
+        check_folder(tmp_path / "away")
+
+    def no_links(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(Misconfigured) as caught:
+        check_folder(tmp_path)
+    assert "hard links" in caught.value.problem.todo
+    assert list(tmp_path.iterdir()) == []
