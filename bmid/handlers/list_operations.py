@@ -34,6 +34,7 @@ class ListOperations(ListQuery):
     order: Literal["-accepted_at", "accepted_at"] = Field(
         "-accepted_at", description="what they are ordered by; with -: the newest first"
     )
+    limit: int = Field(100, ge=1, le=1000, description="at most so many in one answer")
 
 
 def answer(query: ListOperations, view: View) -> dict[str, Any]:

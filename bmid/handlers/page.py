@@ -36,7 +36,7 @@ NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 class ListQuery(Query):
     """A query for a list. Its further fields, but for `order`, are filters: what is given must all hold."""
 
-    limit: int = Field(100, ge=1, le=1000, description="at most so many in one answer")
+    limit: int = Field(1000, ge=1, le=1000, description="at most so many in one answer")
     after: Cursor | None = Field(
         None, description="`next` of the answer before: go on behind it. All other fields but `limit` stay as they were"
     )
