@@ -95,6 +95,7 @@ def _run(bench: Bench) -> None:
 
 def _judge(bench: Bench, one: Operation, recipe: Recipe, what: str) -> None:
     failed = _ended(bench, one, what)
+    assert not failed or what.startswith("permanent"), f"{what}: only what can never work may fail"
     tolerated = HALF_REMOVED.get(one.type, ()) if failed else ()
     if not tolerated:
         _mend(bench)
