@@ -44,7 +44,7 @@ class Database(Section):
 
     url: str = Field(
         f"sqlite:///{STATE}/bmid.db",
-        description="sqlite:///PATH for one head, or postgresql+psycopg://USER@HOST/NAME for several",
+        description="sqlite:///PATH; for several heads postgresql+psycopg://USER@HOST/NAME",
     )
     password_file: Path | None = Field(None, description="the file with the password; none in the URL")
 
@@ -147,9 +147,7 @@ class Power(Section):
     """BMCs."""
 
     drivers: tuple[str, ...] = Field(("redfish",), description="those that nodes may name; entry points in bmid.power")
-    credentials: Path = Field(
-        Path("/etc/bmid/credentials"), description="a folder with one file a credential: user name, newline, password"
-    )
+    credentials: Path = Field(Path("/etc/bmid/credentials"), description="files of two lines: user name, password")
     timeout: float = Field(10.0, gt=0, description="seconds for one call to a BMC")
     per_bmc: int = Field(2, ge=1, description="calls at a time to one BMC; many can't take more")
     verify: bool | str = Field(True, description="check BMCs' certificates: true, false, or a file of CA certificates")
@@ -189,9 +187,7 @@ class Http(Section):
 class Engine(Section):
     """How work is done."""
 
-    workers: int = Field(
-        8, ge=1, le=256, description="operations carried out at a time; on two cores eight keep Ceph and tgtd busy"
-    )
+    workers: int = Field(8, ge=1, le=256, description="operations at a time; eight keep Ceph busy on two cores")
     claim_lease: float = Field(30.0, ge=3, description="seconds after which a dead worker's claims are free")
     give_up_after: float = Field(3600.0, gt=0, description="seconds of failures in a row before an operation is undone")
     dead_after: float = Field(60.0, ge=10, description="seconds without a heartbeat after which a head counts as dead")

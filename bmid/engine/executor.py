@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import structlog
 
+from bmid.errors import BmiError, TransientError
 from bmid.steps.base import Plan, Step, Wait, World
 
 __all__ = ["StepFailed", "apply", "revert"]
@@ -22,6 +23,14 @@ class StepFailed(Exception):
         super().__init__(step)
         self.step = step
         self.error = error
+
+    def known(self) -> BmiError:
+        """What the engine goes by; what nobody foresaw is logged whole, and may pass."""
+        if isinstance(self.error, BmiError):
+            return self.error
+        log.error("step.crashed", step=self.step, exc_info=self.error)
+        kind = type(self.error).__name__
+        return TransientError("unexpected", f"an unexpected {kind} in step {self.step}; see bmid's log")
 
 
 def apply(plan: Plan, world: World, pool: Executor) -> Wait | None:

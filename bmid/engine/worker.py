@@ -22,7 +22,7 @@ from bmid.engine.ending import Ending
 from bmid.engine.executor import StepFailed
 from bmid.engine.identity import Identity, Ports
 from bmid.engine.turn import Turn
-from bmid.errors import BmiError, ClaimLost, PermanentError, Refused, TransientError
+from bmid.errors import ClaimLost, PermanentError, Refused, TransientError
 from bmid.handlers.base import Context, Handler
 from bmid.handlers.registry import Registry
 from bmid.messages.base import Command
@@ -130,7 +130,7 @@ class Worker:
     def _unplanned(self, operation: str, error: Exception) -> None:
         """Its transaction is undone. Try again later, so that it holds up nobody else; too often, and it has failed."""
         me = self._identity
-        known = self._known(StepFailed("plan", error))
+        known = StepFailed("plan", error).known()
         with self._database.write() as tx:
             held = claims.take(tx, [f"operation:{operation}"], me.holder, me.lease, operation)
             fresh = operations.find(tx, operation)
@@ -209,7 +209,7 @@ class Worker:
         self._ending.succeed(tx, turn, outcome.event)
 
     def _failed(self, turn: Turn, failure: StepFailed) -> None:
-        error = self._known(failure)
+        error = failure.known()
         if isinstance(error, ClaimLost):
             raise error
         with self._database.write() as tx:
@@ -218,14 +218,6 @@ class Worker:
                 self._ending.give_up(tx, turn, error, failure.step)
             else:
                 self._ending.retry(tx, turn, error, failure.step)
-
-    def _known(self, failure: StepFailed) -> BmiError:
-        error = failure.error
-        if isinstance(error, BmiError):
-            return error
-        log.error("step.crashed", step=failure.step, exc_info=error)
-        kind = type(error).__name__
-        return TransientError("unexpected", f"an unexpected {kind} in step {failure.step}; see bmid's log")
 
     def _wait(self, turn: Turn, wait: Wait) -> None:
         with self._database.write() as tx:

@@ -1,8 +1,9 @@
-"""Fixtures of the suites of storage and imaging: every kind of each, and a pool of Ceph seen from outside."""
+"""Fixtures that several suites share: storages and imaging of every kind, a pool of Ceph from outside, a tgtd."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,8 +13,10 @@ import rbd
 
 from bmid.drivers.storage.rbd import RbdStorage
 from lab.ceph import Ceph
+from lab.tgtd import Tgtd
 from tests.support.imaging_bench import Bench, bench_of
 from tests.support.storage_bed import MIB, Bed, directory_bed, memory_bed, pool_of, rbd_bed
+from tests.support.target_peer import TgtPeer
 
 
 @pytest.fixture(params=["memory", "directory", "rbd"])
@@ -69,3 +72,10 @@ def image(storage: RbdStorage, pool: rados.Ioctx) -> str:
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     """Each kind of imaging."""
     return bench_of(request.param, tmp_path)
+
+
+@pytest.fixture
+def tgt(tgtd: Tgtd, tmp_path: Path) -> Iterator[TgtPeer]:
+    """A tgtd with real initiators."""
+    with ExitStack() as stack:
+        yield TgtPeer(tgtd, tmp_path, stack)

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from bmid.drivers.base import Export
 from bmid.errors import PermanentError, TransientError
-from lab.tgtd import Tgtd
-from tests.support.target_peer import MemoryPeer, Peer, TgtPeer, wait_until
-
-
-@pytest.fixture
-def tgt(tgtd: Tgtd, tmp_path: Path) -> Iterator[TgtPeer]:
-    with ExitStack() as stack:
-        yield TgtPeer(tgtd, tmp_path, stack)
+from tests.support.target_peer import MemoryPeer, Peer, wait_until
 
 
 @pytest.fixture(params=["memory", "tgt"])
@@ -131,45 +121,6 @@ def test_creating_removes_what_has_the_same_name_under_another_number(peer: Peer
     new = peer.export(2, iqn=old.iqn)
     peer.target.create("0", new)
     assert [(each.number, each.open) for each in peer.target.exports("0")] == [(2, False)]
-
-
-def test_a_seed_stands_beside_its_disk_and_only_there(peer: Peer) -> None:
-    with_seed, without = peer.export(1, seed=peer.seed(1)), peer.export(2)
-    for export in (with_seed, without):
-        peer.target.create("0", export)
-        peer.target.admit("0", export)
-    assert with_seed.seed is not None
-    found = {each.number: (each.backing, each.seed) for each in peer.target.exports("0")}
-    assert found == {1: (with_seed.backing.path, with_seed.seed.path), 2: (without.backing.path, None)}
-    for number, each in found.items():
-        status = peer.target.status("0", number)
-        assert status is not None
-        assert (status.backing, status.seed) == each
-
-
-def test_a_seed_comes_and_goes_when_its_target_is_made_anew(peer: Peer) -> None:
-    seed = peer.seed(1)
-    for wanted in (None, seed, None, seed):
-        export = peer.export(1, seed=wanted)
-        peer.target.create("0", export)
-        peer.target.admit("0", export)
-        status = peer.target.status("0", 1)
-        assert status is not None
-        assert status.seed == (wanted.path if wanted else None)
-        assert peer.enters(export)
-    peer.target.remove("0", 1, "user1")
-    assert peer.target.exports("0") == ()
-
-
-def test_a_seed_is_back_with_the_target_of_a_daemon_that_was_restarted(peer: Peer) -> None:
-    export = peer.export(1, seed=peer.seed(1))
-    peer.target.create("0", export)
-    peer.target.admit("0", export)
-    before = peer.target.status("0", 1)
-    peer.lose()
-    peer.target.create("0", export)
-    peer.target.admit("0", export)
-    assert peer.target.status("0", 1) == before
 
 
 def test_sessions_come_with_bytes_and_go_when_they_end(peer: Peer) -> None:

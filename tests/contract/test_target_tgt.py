@@ -6,10 +6,7 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import rados
@@ -19,14 +16,7 @@ from bmid.drivers.base import Backing, Export, ExportStatus
 from bmid.drivers.target.tgt import TgtShard, TgtTarget
 from bmid.errors import PermanentError, TransientError
 from lab.ceph import Ceph
-from lab.tgtd import Tgtd
 from tests.support.target_peer import SECRET, SEED_SIZE, TgtPeer, wait_until
-
-
-@pytest.fixture
-def tgt(tgtd: Tgtd, tmp_path: Path) -> Iterator[TgtPeer]:
-    with ExitStack() as stack:
-        yield TgtPeer(tgtd, tmp_path, stack)
 
 
 def test_a_frozen_tgtd_times_out_even_when_its_queue_is_full(tgt: TgtPeer) -> None:

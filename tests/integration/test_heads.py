@@ -24,36 +24,9 @@ from lab.bmid import Bmid
 from lab.process import LabError
 from tests.support.bmid import building, new_token
 from tests.support.image import bios_disk
-from tests.support.pair import Pair, pair
+from tests.support.pair import Pair, heads, image, nodes, pair
 
-__all__ = ["pair"]
-
-MANY = 24
-
-
-@pytest.fixture
-def heads(pair: Pair) -> Pair:
-    """Both heads run, none is drained, and no node is mapped."""
-    pair.start()
-    pair.drain()
-    client = pair.a.client()
-    mapped = [UnmapNode(project=disk.project, node=disk.node or "") for disk in pair.a.disks()]
-    results = client.wait_all([client.ticket(command) for command in mapped], 60)
-    assert all(result.ok for result in results), results
-    return pair
-
-
-@pytest.fixture(scope="module")
-def image(pair: Pair) -> tuple[str, str]:
-    """A project and its image."""
-    project = pair.a.project()
-    return project, pair.a.image(project)
-
-
-@pytest.fixture(scope="module")
-def nodes(pair: Pair) -> list[str]:
-    """Nodes without power."""
-    return [pair.a.node() for _ in range(MANY)]
+__all__ = ["heads", "image", "nodes", "pair"]
 
 
 def map_all(heads: Pair, image: tuple[str, str], nodes: list[str]) -> dict[str, str]:
@@ -70,14 +43,14 @@ def test_maps_at_once_fill_both_heads_evenly_and_each_stands_at_its_home(
 ) -> None:
     portals = map_all(heads, image, nodes)
     homes = heads.homes()
-    assert Counter(homes.values()) == {"head-a": MANY // 2, "head-b": MANY // 2}
+    assert Counter(homes.values()) == {"head-a": 12, "head-b": 12}
     assert portals == {node: heads.house(home or "").tgtd.portal for node, home in homes.items()}
     for head in ("head-a", "head-b"):
         numbers = {disk.number for disk in heads.a.disks() if disk.head == head}
         addresses = {disk.address for disk in heads.a.disks() if disk.head == head}
         assert heads.targets(head) == numbers
         assert {path.name for path in heads.house(head).parts.hosts.iterdir()} == addresses
-        assert heads.rows()[head]["shards"]["s0"]["disks"] == MANY // 2
+        assert heads.rows()[head]["shards"]["s0"]["disks"] == 12
 
 
 def test_whichever_head_takes_a_command_its_disks_home_carries_it_out(

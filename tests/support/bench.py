@@ -12,7 +12,6 @@ import json
 import shutil
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from bmid.store import networks
 from bmid.store.heads import Presence
 from bmid.store.migration import migrate
 from tests.support.accident import Trip, Wired, WiredDatabase
+from tests.support.letter import Letter
 from tests.support.record import Record
 from tests.support.twin import InlineExecutor, LinkedTarget, VirtualClock, remembered
 
@@ -50,16 +50,6 @@ LEASE = 30.0
 NETWORK = Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260")
 MIB = 1 << 20
 TWINS = ("storage", "target", "boot", "power", "imaging", "seeds")
-
-
-@dataclass(frozen=True)
-class Letter:
-    """A delivery."""
-
-    body: bytes
-    headers: Mapping[str, Any]
-    user_id: str | None = "alice"
-    content_type: str | None = "application/cloudevents+json"
 
 
 class Bench(Record):

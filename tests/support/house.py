@@ -82,8 +82,6 @@ class House:
         self.bmid.start(60)
         self.until(lambda: log.read_text().count(hears) > before)
 
-    # What is asked of it.
-
     def ask(self, command: Command, seconds: float = 60, **options: Any) -> Result:
         """The end of a command."""
         return self.client().wait(command, seconds, **options)

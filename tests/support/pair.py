@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bmid.handlers.unmap_node import UnmapNode
 from bmid.roster import Roster
 from bmid.settings_file import load
-from bmid.store import heads, schema
+from bmid.store import heads as registered
+from bmid.store import schema
 from lab.bmid import Bmid, Parts, Shard
 from lab.process import free_port
 from lab.tgtd import Tgtd
@@ -48,7 +50,7 @@ class Pair:
         """These heads are drained, the others take new maps."""
         with self.a.database.write() as tx:
             for name in ("head-a", "head-b"):
-                heads.drain(tx, name, draining=name in names)
+                registered.drain(tx, name, draining=name in names)
 
     def role(self, name: str) -> str | None:
         """The head that has a role."""
@@ -97,3 +99,28 @@ def pair(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         both = Pair(a, stack.enter_context(_second(a, stack)))
         both.start()
         yield both
+
+
+@pytest.fixture
+def heads(pair: Pair) -> Pair:
+    """Both heads run, none is drained, and no node is mapped."""
+    pair.start()
+    pair.drain()
+    client = pair.a.client()
+    mapped = [UnmapNode(project=disk.project, node=disk.node or "") for disk in pair.a.disks()]
+    results = client.wait_all([client.ticket(command) for command in mapped], 60)
+    assert all(result.ok for result in results), results
+    return pair
+
+
+@pytest.fixture(scope="module")
+def image(pair: Pair) -> tuple[str, str]:
+    """A project and its image."""
+    project = pair.a.project()
+    return project, pair.a.image(project)
+
+
+@pytest.fixture(scope="module")
+def nodes(pair: Pair) -> list[str]:
+    """Nodes without power."""
+    return [pair.a.node() for _ in range(24)]

@@ -11,13 +11,12 @@ from pydantic import ValidationError
 from bmid.handlers import map_node, unmap_node
 from bmid.handlers.registry import discover
 from bmid.model.change import Drop, Put
-from bmid.model.entity import BootStage, Disk, DiskState, Image, Node, Seed
+from bmid.model.entity import Disk, DiskState, Image, Node, Seed
 from bmid.steps.base import SETTLED, Plan
 from bmid.steps.disk import DescribeDisk
-from bmid.steps.power import CyclePower, PowerOn
 from bmid.steps.rebuild import DiscardOld, ReturnTo, Settle
 from bmid.steps.target import RequireQuiet
-from tests.support.view import OPERATION, boot, context, disk, image, node, project
+from tests.support.view import OPERATION, context, disk, image, node, project
 
 N1 = {"project": "p1", "node": "n1"}
 D1 = {"project": "p1", "disk": "d1"}
@@ -218,38 +217,3 @@ def test_a_rebuild_that_leaves_power_alone_needs_a_quiet_node() -> None:
     """As an unmap of a node without a power driver does."""
     assert kinds(rebuilt(power="none"))[2] == ["require-quiet"]
     assert kinds(rebuilt(power="none", force=True))[2] == ["return-to"]
-
-
-def test_a_mapped_node_that_is_switched_on_boots_from_the_network_and_is_watched() -> None:
-    """Only if it was off."""
-    plan = plan_of("node.power", {**N1, "action": "on"}, context(*ON))
-    assert kinds(plan) == [["require-allocated", "note-sessions"], ["power-on"]]
-    step = plan.stages[1][0]
-    assert isinstance(step, PowerOn)
-    assert step.network
-    given, data = context(*ON, boot()), {**N1, "action": "on"}
-    same = outcome_of("node.power", data, given, plan, base=3)
-    assert (same.changes, same.event.payload()["changed"]) == ((), False)
-    changed = outcome_of("node.power", data, given, plan, base=3, **{"on-asked": ["now"]})
-    (watched,) = changed.changes
-    assert (watched.entity.base, watched.entity.operation) == (3, OPERATION)
-    assert watched.entity.deadline is not None
-
-
-def test_nobody_waits_for_the_boot_of_a_node_that_is_switched_off() -> None:
-    """A boot that has ended is left as it was."""
-    data = {**N1, "action": "off"}
-    plan = plan_of("node.power", data, context(*ON))
-    marks = {"off-asked": ["now"], "base": 2}
-    (watched,) = outcome_of("node.power", data, context(*ON, boot()), plan, **marks).changes
-    assert (watched.entity.deadline, watched.entity.stage, watched.entity.base) == (None, BootStage.WAITING, 2)
-    assert outcome_of("node.power", data, context(*ON, boot(stage=BootStage.BOOTED)), plan, **marks).changes == ()
-
-
-def test_a_cycle_that_fails_does_not_switch_the_node_off() -> None:
-    """Nothing is taken away from it. A free node has no home and boots as it likes."""
-    plan = plan_of("node.power", {**N1, "action": "cycle"}, context(*FREE))
-    assert (kinds(plan), plan.home) == ([["require-allocated"], ["cycle-power"]], None)
-    step = plan.stages[1][0]
-    assert isinstance(step, CyclePower)
-    assert step.stays

@@ -11,7 +11,7 @@ __all__ = ["Seeds"]
 
 
 class Seeds(ABC):
-    """Seed volumes of this head, named by the ids of disks. They hold secrets: only the target's server may read them."""
+    """Seed volumes of this head, named by the ids of disks. They hold secrets: the target's server alone reads them."""
 
     @abstractmethod
     def check(self) -> str:
