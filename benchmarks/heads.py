@@ -42,7 +42,8 @@ class Heads(Bench):
         self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
-            for service in (self.rabbitmq, self.ceph, self.postgresql, *self.tgtds):
+            services: tuple[Any, ...] = (self.rabbitmq, self.ceph, self.postgresql, *self.tgtds)
+            for service in services:
                 service.start()
             self.bmids = [
                 Bmid(self.folder / name, self._parts_of(number), name) for number, name in enumerate(self._names)

@@ -24,6 +24,7 @@ class Repair:
 
     def __init__(self, settings: Settings) -> None:
         self._database = make_database(settings)
+        self._database.verify()
         self._source = f"/bmid/{settings.head.name}"
 
     def list(self, every: bool) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ class Roster:
 
     def __init__(self, settings: Settings) -> None:
         self._database = make_database(settings)
+        self._database.verify()
         self._dead_after = settings.engine.dead_after
 
     def list(self) -> list[dict[str, Any]]:

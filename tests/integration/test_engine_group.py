@@ -1,4 +1,4 @@
-"""Groups of nodes, dry runs and expiry, as the engine carries them out."""
+"""Groups of nodes, dry runs, expiry and progress, as the engine carries them out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from bmid.engine.turn import Turn
 from bmid.model.operation import Phase
+from bmid.store import operations
 from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -130,3 +132,20 @@ def test_what_has_begun_in_time_goes_on(bench: Bench) -> None:
     bench.upload(one.id, b"\xeb" + bytes((1 << 17) - 1))
     bench.settle()
     assert bench.find(one.id).phase is Phase.SUCCEEDED
+
+
+def test_progress_is_told_once_a_second_and_at_its_end(bench: Bench) -> None:
+    """However often a step looks."""
+    bench.command("image.import", project="p1", image="new", source={"upload": "0" * 64})
+    holder = bench.identity.holder
+    with bench.database.write() as tx:
+        taken = operations.take(tx, bench.identity.head, holder, 30)
+    assert taken is not None
+    turn = Turn(bench.database, *taken, holder, "/bmid/h1", bench.staging)
+    turn.progress("copy-image", 1, 10)
+    turn.progress("copy-image", 2, 10)
+    bench.clock.advance(1.1)
+    turn.progress("copy-image", 3, 10)
+    turn.progress("copy-image", 10, 10)
+    told = [one["data"]["done"] for one in bench.events() if one["type"] == "bmi.operation.progressed.v1"]
+    assert told == [1, 3, 10]
