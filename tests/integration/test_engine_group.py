@@ -136,7 +136,7 @@ def test_what_has_begun_in_time_goes_on(bench: Bench) -> None:
 
 def test_progress_is_told_once_a_second_and_at_its_end(bench: Bench) -> None:
     """However often a step looks."""
-    bench.command("image.import", project="p1", image="new", source={"upload": "0" * 64})
+    one = bench.command("image.import", project="p1", image="new", source={"upload": "0" * 64})
     holder = bench.identity.holder
     with bench.database.write() as tx:
         taken = operations.take(tx, bench.identity.head, holder, 30)
@@ -147,5 +147,6 @@ def test_progress_is_told_once_a_second_and_at_its_end(bench: Bench) -> None:
     bench.clock.advance(1.1)
     turn.progress("copy-image", 3, 10)
     turn.progress("copy-image", 10, 10)
-    told = [one["data"]["done"] for one in bench.events() if one["type"] == "bmi.operation.progressed.v1"]
+    events = [event["data"] for event in bench.events() if event["type"] == "bmi.operation.progressed.v1"]
+    told = [data["done"] for data in events if data["operation"] == one.id]
     assert told == [1, 3, 10]
