@@ -5,9 +5,15 @@ A skipped test is a failure: a part that is missing would otherwise look like a 
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 pytest_plugins = ["tests.support.service", "tests.support.bmid", "tests.support.database"]
+
+
+# A run in the background of a shell ignores interrupts, and so would everything that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

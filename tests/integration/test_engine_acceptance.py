@@ -55,7 +55,8 @@ def test_a_command_becomes_an_operation_and_an_event(bench: Bench) -> None:
     assert event["type"] == "bmi.operation.accepted.v1"
     assert event["correlationid"] == one.correlation == one.message
     assert event["causationid"] == one.message
-    assert event["data"] == {"operation": one.id, "command": "bmi.project.create.v1", "project": "p1"}
+    said = {"operation": one.id, "command": "bmi.project.create.v1", "project": "p1", "about": "project/p1"}
+    assert event["data"] == said
 
 
 @pytest.mark.parametrize(

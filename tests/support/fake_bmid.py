@@ -65,12 +65,13 @@ def rejects(slug: str) -> Callable[[Envelope, str], list[Event]]:
 @dataclass
 class FakeBmid:
     """`answer` makes the events of a new command; they go out `pace` seconds apart. `silent`: no event is published
-    while it is set. `outcomes_held`: only what comes before an outcome goes out."""
+    while it is set. `lost`: ids of events that go out when nobody listens, for once."""
 
     rabbitmq: RabbitMQ
     answer: Callable[[Envelope, str], list[Event]] = does_it
     pace: float = 0.0
     silent: bool = False
+    lost: set[str] = field(default_factory=set)
     deaf: bool = False
     asked: list[Envelope] = field(default_factory=list)
     commands: list[Envelope] = field(default_factory=list)
@@ -149,7 +150,9 @@ class FakeBmid:
             self.phases[str(event.causationid)] = "failed"
         elif event.type in OUTCOMES.values():
             self.phases[str(event.causationid)] = "succeeded"
-        if not self.silent:
+        if event.id in self.lost:
+            self.lost.remove(event.id)
+        elif not self.silent:
             headers, body = encode(event)
             key = f"{event.type}.{event.data.get('project') or '-'}"
             properties = pika.BasicProperties(content_type=CONTENT_TYPE, headers=headers)

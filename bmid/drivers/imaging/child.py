@@ -32,7 +32,9 @@ class Child:
         self._deadline = monotonic() + limits.seconds
         held = [
             *("setpriv", "--pdeathsig", "KILL", "--no-new-privs"),
-            *("prlimit", f"--as={limits.memory}", f"--cpu={limits.seconds}", f"--fsize={longest_file}", "--core=0"),
+            # Later it is killed; with both limits at once the kernel might skip the signal that says why.
+            *("prlimit", f"--as={limits.memory}", f"--cpu={limits.seconds}:{limits.seconds + 5}"),
+            *(f"--fsize={longest_file}", "--core=0"),
             *("nice", "--"),
         ]
         # posix_spawn or vfork: nothing of this process, with its threads of librados, is copied.
