@@ -218,7 +218,7 @@ class Head:
 
     def _worker(self) -> Callable[[], float]:
         worker = Worker(self.database, self.registry, self.ports, self.site, self.identity, self.pool, self.notify)
-        return lambda: 0.0 if worker.run_once() else 1.0
+        return lambda: 0.0 if worker.run_once() else worker.pause()
 
     def _begun(self, turn: Callable[[], float]) -> Callable[[], float]:
         return lambda: turn() if self._began else 0.2

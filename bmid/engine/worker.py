@@ -98,6 +98,12 @@ class Worker:
         self._notify()
         return True
 
+    def pause(self) -> float:
+        """Seconds to rest where there was nothing to do: until the next look that somebody waits for, 1 at most."""
+        with self._database.read() as tx:
+            due = operations.next_due(tx, self._identity.head)
+            return min(max((due - tx.now).total_seconds(), 0.01), 1.0) if due else 1.0
+
     def _postpone(self, operation: str) -> None:
         with self._database.write() as tx:
             operations.change(tx, operation, due_at=tx.now + timedelta(seconds=1))
@@ -223,10 +229,8 @@ class Worker:
         with self._database.write() as tx:
             turn.verify_in(tx)
             if wait.deadline is not None and tx.now >= wait.deadline:
-                detail = f"gave up waiting: {wait.why}"
-                error = PermanentError(
-                    "deadline-passed", detail, todo="Look at what it waited for, then send it again."
-                )
+                detail, todo = f"gave up waiting: {wait.why}", "Look at what it waited for, then send it again."
+                error = PermanentError("deadline-passed", detail, todo=todo)
                 self._ending.give_up(tx, turn, error, wait.step)
             else:
                 self._ending.wait(tx, turn, wait)

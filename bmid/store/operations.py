@@ -30,6 +30,7 @@ __all__ = [
     "find",
     "forget",
     "members",
+    "next_due",
     "note_owner",
     "pending",
     "start",
@@ -102,6 +103,16 @@ NEXT = (
     .limit(1)
     .with_for_update(of=operation, skip_locked=True)
 )
+DUE = (
+    select(operation.c.due_at)
+    .where(
+        operation.c.phase.in_(ACTIVE),
+        operation.c.due_at > MOMENT,
+        or_(operation.c.home.is_(None), operation.c.home == bindparam("head")),
+    )
+    .order_by(operation.c.due_at)
+    .limit(1)
+)
 WANTED = text("SELECT key FROM operation_key WHERE operation = :operation AND exclusive ORDER BY key")
 BY_ID = update(operation).where(operation.c.id == bindparam("identifier"))
 START_KEYS = text("UPDATE operation_key SET started = TRUE WHERE operation = :operation")
@@ -121,6 +132,12 @@ def take(tx: Tx, head: str, holder: str, lease: float) -> tuple[Operation, tuple
         raise Busy(row.id)
     change(tx, row.id, claimed_until=tx.now + timedelta(seconds=lease))
     return entity(Operation, row), held
+
+
+def next_due(tx: Tx, head: str) -> datetime | None:
+    """When the next operation that waits wants to be looked at by this head; what is due already doesn't count."""
+    row = tx.execute(DUE, {"moment": tx.now, "head": head}).first()
+    return row.due_at if row else None
 
 
 def start(tx: Tx, identifier: str, plan: dict[str, Any], home: str | None) -> None:

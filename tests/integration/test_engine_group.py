@@ -150,3 +150,17 @@ def test_progress_is_told_once_a_second_and_at_its_end(bench: Bench) -> None:
     events = [event["data"] for event in bench.events() if event["type"] == "bmi.operation.progressed.v1"]
     told = [data["done"] for data in events if data["operation"] == one.id]
     assert told == [1, 3, 10]
+
+
+def test_an_idle_worker_rests_until_the_next_look_that_somebody_waits_for(bench: Bench) -> None:
+    """A second at most; what is due but stands behind others doesn't make it run in circles."""
+    worker = bench.worker()
+    assert worker.pause() == 1.0
+    bench.command("image.import", project="p1", image="new", source={"upload": "0" * 64})
+    bench.command("image.remove", project="p1", image="new")
+    assert worker.run_once()
+    assert not worker.run_once()
+    assert worker.pause() == 1.0
+    bench.clock.advance(29.6)
+    assert not worker.run_once()
+    assert 0.3 < worker.pause() <= 0.4
