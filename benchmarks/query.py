@@ -41,35 +41,36 @@ from lab.postgresql import PostgreSQL
 __all__ = ["main"]
 
 BATCH = 24
+PAGE = 100  # rows; the statements beside it look for one more
 PAUSE = 0.02  # seconds between questions
 REPLIES = "amq.rabbitmq.reply-to"
 WITH_DISK = "FROM node n LEFT JOIN disk d ON d.id = n.disk LEFT JOIN image i ON i.id = d.image"
 NODE = "n.*, d.id, d.project, d.name, d.state, d.address, i.project, i.name"
 # The questions, and the least SQL that answers them.
 PAGES: Mapping[str, tuple[ListQuery, str]] = {
-    "nodes": (ListNodes(), f"SELECT {NODE} {WITH_DISK} ORDER BY n.name LIMIT 101"),
+    "nodes": (ListNodes(limit=PAGE), f"SELECT {NODE} {WITH_DISK} ORDER BY n.name LIMIT 101"),
     "nodes of a project": (
-        ListNodes(project="site-3"),
+        ListNodes(limit=PAGE, project="site-3"),
         f"SELECT {NODE} {WITH_DISK} WHERE d.project = 'site-3' ORDER BY n.name LIMIT 101",
     ),
     "nodes with a label": (
-        ListNodes(labels={"rack": "r7"}),
+        ListNodes(limit=PAGE, labels={"rack": "r7"}),
         f"SELECT {NODE} {WITH_DISK} WHERE n.labels ->> 'rack' = 'r7' ORDER BY n.name LIMIT 101",
     ),
     "nodes, the newest": (
-        ListNodes(order="-created_at"),
+        ListNodes(limit=PAGE, order="-created_at"),
         f"SELECT {NODE} {WITH_DISK} ORDER BY n.created_at DESC LIMIT 101",
     ),
     "disks": (
-        ListDisks(),
+        ListDisks(limit=PAGE),
         "SELECT d.*, i.project, i.name FROM disk d JOIN image i ON i.id = d.image ORDER BY d.name LIMIT 101",
     ),
     "images": (
-        ListImages(),
+        ListImages(limit=PAGE),
         "SELECT i.*, (SELECT count(*) FROM disk d WHERE d.image = i.id),"
         " (SELECT count(*) FROM image c WHERE c.parent = i.id) FROM image i ORDER BY i.name LIMIT 101",
     ),
-    "operations": (ListOperations(), "SELECT * FROM operation ORDER BY accepted_at DESC LIMIT 101"),
+    "operations": (ListOperations(limit=PAGE), "SELECT * FROM operation ORDER BY accepted_at DESC LIMIT 101"),
 }
 
 
