@@ -110,7 +110,8 @@ def _require_unique(command: RegisterNode, context: Context) -> None:
         return
     other = context.view.node_with_address(command.address)
     if other and other.name != command.node:
-        raise Refused("address-taken", f"address {command.address} is wished for by node {other.name}")
+        detail = f"address {command.address} is wished for by node {other.name}"
+        raise Refused("address-taken", detail, todo="Choose another one.")
     network = context.view.network(context.site.network)
     if network:
         _require_usable(command.address, network, {network.portal, *(home.portal for home in context.view.homes())})
@@ -125,9 +126,10 @@ def _require_usable(address: str, network: Network, portals: set[str]) -> None:
     subnet, wished = ipaddress.ip_network(network.subnet), ipaddress.ip_address(address)
     if wished not in subnet or wished in (subnet.network_address, subnet.broadcast_address):
         detail = f"address {address} is none for a node in {network.subnet}, the subnet of boot network {network.name}"
-        raise Refused("address-outside", detail)
+        raise Refused("address-outside", detail, todo="Choose one of it, neither its first nor its last.")
     if address in {portal.rpartition(":")[0] for portal in portals}:
-        raise Refused("address-taken", f"address {address} is a head's portal on boot network {network.name}")
+        detail = f"address {address} is a head's portal on boot network {network.name}"
+        raise Refused("address-taken", detail, todo="Choose another one.")
 
 
 def _node(command: RegisterNode, context: Context, before: Node | None) -> Node:

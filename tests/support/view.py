@@ -183,3 +183,8 @@ def boot(**values: Any) -> Boot:
     """The boot of d1, which is waited for."""
     fields = {"stage": BootStage.WAITING, "attempt": 1, "deadline": NOW}
     return Boot("id-d1", "n1", "p1", "o0", "c0", started_at=NOW, **{**fields, **values})
+
+
+KEPT = disk(state=DiskState.PARKED, node=None, head=None, shard=None)
+ON = (project(), image(), node(disk="id-d1"), disk())  # n1 on d1
+FREE = (project(), image(), node(), KEPT)  # n1 free, d1 parked

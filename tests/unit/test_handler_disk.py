@@ -9,39 +9,17 @@ import pytest
 from pydantic import ValidationError
 
 from bmid.handlers import map_node, unmap_node
-from bmid.handlers.registry import discover
 from bmid.model.change import Drop, Put
 from bmid.model.entity import Disk, DiskState, Image, Node, Seed
 from bmid.steps.base import SETTLED, Plan
 from bmid.steps.disk import DescribeDisk
 from bmid.steps.rebuild import DiscardOld, ReturnTo, Settle
 from bmid.steps.target import RequireQuiet
-from tests.support.view import OPERATION, context, disk, image, node, project
+from tests.support.plan import handler_of, kinds, outcome_of, plan_of, undone
+from tests.support.view import FREE, KEPT, ON, OPERATION, context, disk, image, node, project
 
 N1 = {"project": "p1", "node": "n1"}
 D1 = {"project": "p1", "disk": "d1"}
-ON = (project(), image(), node(disk="id-d1"), disk())
-KEPT = Disk(**{**vars(disk()), "state": DiskState.PARKED, "node": None, "head": None, "shard": None})
-FREE = (project(), image(), node(), KEPT)
-
-
-def plan_of(kind: str, data: dict[str, Any], given: Any) -> Plan:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.plan(handler.command.model_validate(data), given)
-
-
-def kinds(plan: Plan) -> list[list[str]]:
-    return [[step.kind for step in stage] for stage in plan.stages]
-
-
-def outcome_of(kind: str, data: dict[str, Any], given: Any, plan: Plan, **marks: Any) -> Any:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.finish(handler.command.model_validate(data), given, plan, marks)
-
-
-def undone(kind: str, data: dict[str, Any], given: Any, plan: Plan, **marks: Any) -> Any:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.undo(handler.command.model_validate(data), given, plan, marks)
 
 
 def test_a_parked_disk_keeps_name_address_and_host_name_and_has_no_home() -> None:
@@ -118,7 +96,7 @@ def test_a_parked_disk_is_copied_where_the_command_runs() -> None:
 
 def test_the_images_of_a_group_are_called_like_image_and_node() -> None:
     """Names that would be too long are refused before anything is done."""
-    command = discover().commands["bmi.node.snapshot.v1"].command
+    command = handler_of("node.snapshot").command
     group = command.model_validate({"project": "p1", "nodes": ["n1", "n2"], "image": "nightly"})
     assert [(one.node, one.image) for one in group.members()] == [  # type: ignore[attr-defined]
         ("n1", "nightly-n1"), ("n2", "nightly-n2"),

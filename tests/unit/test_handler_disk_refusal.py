@@ -9,23 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from bmid.errors import Refused
-from bmid.handlers.registry import discover
-from bmid.model.entity import Disk, DiskState, Firmware
-from bmid.steps.base import Plan
-from tests.support.view import Shard, context, disk, image, node, project
+from bmid.model.entity import DiskState, Firmware
+from tests.support.plan import handler_of, plan_of, refused
+from tests.support.view import FREE, KEPT, ON, Shard, context, disk, image, node, project
 
 N1 = {"project": "p1", "node": "n1"}
 D1 = {"project": "p1", "disk": "d1"}
-ON = (project(), image(), node(disk="id-d1"), disk())
-KEPT = Disk(**{**vars(disk()), "state": DiskState.PARKED, "node": None, "head": None, "shard": None})
-FREE = (project(), image(), node(), KEPT)
-
-
-def plan_of(kind: str, data: dict[str, Any], given: Any) -> Plan:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.plan(handler.command.model_validate(data), given)
-
-
 P2 = {"project": "p2"}
 REFUSALS: list[tuple[str, dict[str, Any], tuple[Any, ...], str, tuple[str, ...]]] = [
     ("node.map", {**N1, "disk": "d1"}, (project(), image(), node()), "disk-unknown", ("p1", "d1")),
@@ -64,11 +53,7 @@ def test_a_refusal_names_what_is_in_the_way(
     kind: str, data: dict[str, Any], rows: tuple[Any, ...], slug: str, words: tuple[str, ...]
 ) -> None:
     """Its slug is for programs, its text for people."""
-    with pytest.raises(Refused) as caught:
-        plan_of(kind, data, context(*rows))
-    assert caught.value.problem.slug == slug
-    for word in words:
-        assert word in caught.value.problem.detail
+    refused(kind, data, rows, slug, words)
 
 
 def test_a_head_that_is_drained_takes_no_rebuild() -> None:
@@ -102,4 +87,4 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 def test_what_can_never_be_right_is_not_even_a_command(kind: str, data: dict[str, Any]) -> None:
     """The schema says no, before anything depends on state."""
     with pytest.raises(ValidationError):
-        discover().commands[f"bmi.{kind}.v1"].command.model_validate(data)
+        handler_of(kind).command.model_validate(data)

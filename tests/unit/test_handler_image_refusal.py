@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bmid.errors import Refused, Rejected
-from bmid.handlers.registry import discover
+from bmid.errors import Rejected
 from bmid.model.site import Site
-from tests.support.view import context, image, project
+from tests.support.plan import handler_of, refused
+from tests.support.view import image, project
 
 RBD = {"pool": "theirs", "image": "golden"}
 COPY = {"project": "p1", "image": "debian", "to": "copy"}
@@ -40,12 +40,7 @@ def test_a_refusal_names_what_is_in_the_way(
     kind: str, data: dict[str, Any], rows: tuple[Any, ...], slug: str, words: tuple[str, ...]
 ) -> None:
     """Its slug is for programs, its text for people."""
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    with pytest.raises(Refused) as caught:
-        handler.plan(handler.command.model_validate(data), context(*rows))
-    assert caught.value.problem.slug == slug
-    assert caught.value.problem.todo
-    assert all(word in caught.value.problem.detail for word in words)
+    refused(kind, data, rows, slug, words)
 
 
 BAD: list[tuple[str, dict[str, Any]]] = [
@@ -87,9 +82,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("kind", "data"), BAD)
 def test_what_can_never_be_right_is_not_even_a_command(kind: str, data: dict[str, Any]) -> None:
     """The schema says no, before anything depends on state."""
-    command = discover().commands[f"bmi.{kind}.v1"].command
     with pytest.raises(ValidationError):
-        command.model_validate({**UPDATE, **data})
+        handler_of(kind).command.model_validate({**UPDATE, **data})
 
 
 POOLS: list[tuple[str, dict[str, Any]]] = [
@@ -101,7 +95,7 @@ POOLS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("kind", "data"), POOLS)
 def test_a_pool_that_the_settings_do_not_list_is_never_acceptable(kind: str, data: dict[str, Any]) -> None:
     """One list doesn't count for the other way; the answer says which there are."""
-    handler = discover().commands[f"bmi.{kind}.v1"]
+    handler = handler_of(kind)
     command = handler.command.model_validate(data)
     mine, other = ("import_pools", "export_pools") if "import" in kind else ("export_pools", "import_pools")
     for pools in ({}, {other: ("theirs",)}, {mine: ("listed",)}):

@@ -14,6 +14,7 @@ from bmid.handlers import (
 )
 from bmid.handlers.registry import discover
 from bmid.model.claim import ORDER
+from tests.support.plan import handler_of
 from tests.support.view import context, disk, node
 
 COMMANDS: dict[str, dict[str, Any]] = {
@@ -61,10 +62,10 @@ def test_keys_come_in_the_one_order(kind: str) -> None:
 
 def test_a_map_of_a_parked_disk_holds_disk_and_node() -> None:
     """So that nobody removes what is on its way to a node. What is on a node is under the node's key alone."""
-    handler = discover().commands["bmi.node.map.v1"]
+    handler = handler_of("node.map")
     keys = handler.keys(handler.command.model_validate({"project": "p1", "node": "n1", "disk": "d"}))
     assert [key.name for key in keys if key.exclusive] == ["disk:p1/d", "node:n1"]
-    snapshot = discover().commands["bmi.node.snapshot.v1"]
+    snapshot = handler_of("node.snapshot")
     keys = snapshot.keys(snapshot.command.model_validate({"project": "p1", "node": "n1", "image": "i"}))
     assert [key.name for key in keys if key.exclusive] == ["image:p1/i", "node:n1"]
 

@@ -25,13 +25,10 @@ from bmid.steps.image import CopyImage, InspectFile, ReceiveUpload, SealImage, T
 from bmid.steps.isolation import RequireAllocated
 from bmid.steps.power import BootFromNetwork, CyclePower, PowerOff
 from bmid.steps.target import ExportDisk, NoteSessions, RemoveExport, RequireQuiet
+from tests.support.plan import kinds
 from tests.support.view import BMC, NOW, OPERATION, Shard, boot, context, disk, image, node, project
 
 IQN = f"iqn.2026-11.org.example.bmi:{OPERATION}"
-
-
-def kinds(plan: Plan) -> list[list[str]]:
-    return [[step.kind for step in stage] for stage in plan.stages]
 
 
 def map_command(**values: Any) -> map_node.MapNode:

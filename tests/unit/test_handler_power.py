@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from bmid.handlers.registry import discover
-from bmid.model.entity import BootStage, Disk, DiskState
-from bmid.steps.base import Plan
+from bmid.model.entity import BootStage
 from bmid.steps.power import CyclePower, PowerOn
-from tests.support.view import OPERATION, boot, context, disk, image, node, project
+from tests.support.plan import kinds, outcome_of, plan_of
+from tests.support.view import FREE, ON, OPERATION, boot, context
 
 N1 = {"project": "p1", "node": "n1"}
-D1 = {"project": "p1", "disk": "d1"}
-ON = (project(), image(), node(disk="id-d1"), disk())
-KEPT = Disk(**{**vars(disk()), "state": DiskState.PARKED, "node": None, "head": None, "shard": None})
-FREE = (project(), image(), node(), KEPT)
-
-
-def plan_of(kind: str, data: dict[str, Any], given: Any) -> Plan:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.plan(handler.command.model_validate(data), given)
-
-
-def kinds(plan: Plan) -> list[list[str]]:
-    return [[step.kind for step in stage] for stage in plan.stages]
-
-
-def outcome_of(kind: str, data: dict[str, Any], given: Any, plan: Plan, **marks: Any) -> Any:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.finish(handler.command.model_validate(data), given, plan, marks)
-
-
-def undone(kind: str, data: dict[str, Any], given: Any, plan: Plan, **marks: Any) -> Any:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.undo(handler.command.model_validate(data), given, plan, marks)
 
 
 def test_a_mapped_node_that_is_switched_on_boots_from_the_network_and_is_watched() -> None:

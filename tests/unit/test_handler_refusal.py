@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from bmid.errors import Refused, TransientError
-from bmid.handlers.registry import discover
 from bmid.model.entity import DiskState, Firmware
+from tests.support.plan import handler_of, plan_of, refused
 from tests.support.view import NETWORK, MemoryView, context, disk, image, node, project
 
 MAP = {"project": "p1", "node": "n1", "image": "debian"}
@@ -65,11 +64,6 @@ REFUSALS: list[tuple[str, dict[str, Any], tuple[Any, ...], str, tuple[str, ...]]
 ]  # fmt: skip
 
 
-def plan_of(kind: str, data: dict[str, Any], given: Any) -> Any:
-    handler = discover().commands[f"bmi.{kind}.v1"]
-    return handler.plan(handler.command.model_validate(data), given)
-
-
 @pytest.mark.parametrize(
     ("kind", "data", "rows", "slug", "words"),
     REFUSALS,
@@ -79,11 +73,7 @@ def test_a_refusal_names_what_is_in_the_way(
     kind: str, data: dict[str, Any], rows: tuple[Any, ...], slug: str, words: tuple[str, ...]
 ) -> None:
     """Its slug is for programs, its text for people."""
-    with pytest.raises(Refused) as caught:
-        plan_of(kind, data, context(*rows))
-    assert caught.value.problem.slug == slug
-    for word in words:
-        assert word in caught.value.problem.detail
+    refused(kind, data, rows, slug, words)
 
 
 def test_a_refusal_of_another_project_does_not_tell_whose_the_node_is() -> None:
@@ -153,6 +143,5 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("kind", "data"), BAD)
 def test_what_can_never_be_right_is_not_even_a_command(kind: str, data: dict[str, Any]) -> None:
     """The schema says no, before anything depends on state."""
-    build: Callable[..., Any] = discover().commands[f"bmi.{kind}.v1"].command.model_validate
     with pytest.raises(ValidationError):
-        build(data)
+        handler_of(kind).command.model_validate(data)
