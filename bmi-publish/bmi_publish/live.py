@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bmi_publish.roster import Roster
     from bmi_publish.stream import Stream
 
-__all__ = ["watch"]
+__all__ = ["table_of", "watch"]
 
 Row = Mapping[str, Any]
 Draw = Callable[["Roster", list[dict[str, Any]]], None]
@@ -104,8 +104,9 @@ def _drawing(form: str) -> Iterator[Draw]:
         return
     from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
 
-    with Live(auto_refresh=False, vertical_overflow="ellipsis") as live:
-        yield lambda roster, _changes: live.update(_table(roster), refresh=True)
+    # What is said on the same terminal goes above the table; a file or a pipe gets it as ever.
+    with Live(auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
+        yield lambda roster, _changes: live.update(table_of(roster.rows, live.console.height), refresh=True)
 
 
 def _print(changes: list[dict[str, Any]], form: str) -> None:
@@ -115,15 +116,20 @@ def _print(changes: list[dict[str, Any]], form: str) -> None:
         click.echo(json.dumps(row, ensure_ascii=False) if form == "json" else value_line(row, COLUMNS))
 
 
-def _table(roster: Roster) -> Table:
+def table_of(rows: Mapping[str, Row], lines: int) -> Table:
+    """The nodes in at most so many lines, a line each: where there are more of them, those that changed last."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     from bmi_publish.roster import COLUMNS  # noqa: PLC0415
 
-    table = Table(*(name.upper() for name in COLUMNS), box=None, pad_edge=False, header_style="bold")
-    for _, row in sorted(roster.rows.items()):
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name.upper(), overflow="ellipsis")
+    shown = sorted(list(rows)[-max(1, lines - 2) :])  # the head and the caption are lines, too
+    for row in map(rows.__getitem__, shown):
         # Text, not markup: the words may come from another program.
         table.add_row(*(Text(value_line(row, (name,)), COLOURS.get(str(row[name]), "")) for name in COLUMNS))
-    table.caption = f"{len(roster.rows)} nodes"
+    rest = "" if len(shown) == len(rows) else f", here the {len(shown)} that changed last"
+    table.caption = f"{len(rows)} nodes{rest}"
     return table

@@ -35,7 +35,7 @@ class Asker(Protocol):
 
 
 class Roster:
-    """The nodes (of one project, if it is given) by name, in `rows`."""
+    """The nodes (of one project, if it is given) by name in `rows`, the one that changed last at the end."""
 
     def __init__(self, asker: Asker, project: str | None = None) -> None:
         self.rows: dict[str, Row] = {}
@@ -52,9 +52,9 @@ class Roster:
 
     def hear(self, event: Envelope) -> None:
         """Remember which node an event is about."""
-        named = next((text for text in (event.data.get("about"), event.subject) if _node(text)), None)
         operation = str(event.data.get("operation"))
-        node = _node(named) or event.data.get("node") or self._operations.get(operation)
+        named = _node(event.data.get("about")) or _node(event.subject) or event.data.get("node")
+        node = named or self._operations.get(operation)
         if not isinstance(node, str):
             return
         if event.type == OperationAccepted.type:
@@ -119,8 +119,8 @@ class Roster:
         shaped, before = self._shaped(node, row), self.rows.get(node)
         if shaped == before:
             return
+        self.rows.pop(node, None)
         if shaped is None:
-            del self.rows[node]
             self._changes.append({"node": node, "state": GONE if row is None else row.get("state")})
         else:
             self.rows[node] = shaped

@@ -72,28 +72,30 @@ def test_of_one_project_a_node_comes_and_leaves_again(folder_house: House) -> No
 
 
 def test_a_terminal_gets_a_table_that_is_drawn_again(folder_house: House) -> None:
+    """What changes is on it, however many nodes there are for its few lines."""
     house = folder_house
-    node = house.node()
+    for _ in range(5):
+        house.node()
     screen, terminal = pty.openpty()
     words = ("watch", "nodes")
-    with Follower(house.url("alice"), *words, stdout=terminal, TERM="xterm", COLUMNS="120", LINES="50") as follower:
+    with Follower(house.url("alice"), *words, stdout=terminal, TERM="xterm", COLUMNS="120", LINES="6") as follower:
         os.set_blocking(screen, False)
         shown = bytearray()
 
-        def seen(*texts: str) -> bool:
+        def drawn() -> list[str]:
+            """The first words of the lines of the last table; the follower tells it where a test fails."""
             with suppress(BlockingIOError):
                 shown.extend(os.read(screen, 1 << 20))
-            place = 0
-            for text in texts:
-                place = shown.find(text.encode(), place) + 1
-                if not place:
-                    return False
-            return True
+            follower.lines[:] = shown.decode(errors="replace").rpartition("NODE")[2].splitlines()
+            return [line.partition(" ")[0] for line in follower.lines if "nodes" in follower.lines[-1]]
 
-        follower.until(lambda: seen("NODE", node, "nodes"))
+        follower.until(drawn)
+        node = house.node()
+        follower.until(lambda: node in drawn())
         house.did(RemoveNode(node=node))
         new = house.node()
-        follower.until(lambda: seen(node, "NODE", new, "nodes"))
+        follower.until(lambda: new in (names := drawn()) and node not in names)
+        assert len(follower.lines) == 6
     os.close(terminal)
     os.close(screen)
 

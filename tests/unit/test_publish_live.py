@@ -6,13 +6,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from bmi_publish import roster as module
 from bmi_publish.error import QueryFailed, Unreachable
 from bmi_publish.listen import Choice, line_of
+from bmi_publish.live import table_of
 from bmi_publish.roster import Roster
 from bmid.errors import Problem
 from bmid.handlers.list_nodes import ListNodes
@@ -114,6 +117,27 @@ def test_the_end_of_an_operation_is_about_the_node_that_its_acceptance_named() -
     roster.hear(event("bmi.operation.failed.v1", "operation/o2", operation="o2"))
     roster.refresh()
     assert site.asked == ["all", "n1", "n1"]
+
+
+def test_what_changed_last_is_on_a_terminal_with_few_lines() -> None:
+    site = Site({f"n{number}": {**FREE, "node": f"n{number}"} for number in range(20)})
+    roster = Roster(site)
+    roster.refresh()
+    site.nodes["n3"] = {**MAPPED, "node": "n3", "image": "an-image-with-a-name-that-does-not-fit-into-a-cell"}
+    roster.hear(event(subject="node/n3"))
+    roster.refresh()
+    drawn = drawn_on(roster, lines=7)
+    assert [line.split()[0] for line in drawn[1:-1]] == ["n3", "n6", "n7", "n8", "n9"]
+    assert (len(drawn), drawn[-1].strip()) == (7, "20 nodes, here the 5 that changed last")
+    assert drawn_on(roster, lines=22)[-1].strip() == "20 nodes"
+
+
+def drawn_on(roster: Roster, lines: int) -> list[str]:
+    """The lines of the table."""
+    console = Console(file=StringIO(), width=60, height=lines)
+    with console.capture() as capture:
+        console.print(table_of(roster.rows, lines))
+    return capture.get().splitlines()
 
 
 def test_many_at_once_come_in_portions_and_a_list_keeps_what_is_known_of_boots() -> None:
