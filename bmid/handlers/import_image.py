@@ -20,7 +20,7 @@ from bmid.model.name import ImageName, ProjectName, Text
 from bmid.model.site import Site
 from bmid.steps.base import Plan, Stages
 from bmid.steps.copy import CopyForeign
-from bmid.steps.image import CopyImage, InspectFile, ReceiveUpload, SealImage, TidyStaging
+from bmid.steps.image import CopyImage, DigestFile, InspectFile, ReceiveUpload, SealImage, TidyStaging
 
 __all__ = ["HANDLER", "ImageImported", "ImageSource", "ImportImage", "RbdSource"]
 
@@ -118,14 +118,14 @@ def plan(command: ImportImage, context: Context) -> Plan:
 
 
 def _stages(command: ImportImage, context: Context, seal: SealImage) -> Stages:
-    """Receive, look, copy, seal, tidy up."""
+    """Receive, look, copy and digest at once, seal, tidy up."""
     deadline = context.now + timedelta(seconds=context.site.upload_deadline)
     receive: Stages = ((ReceiveUpload(deadline=deadline),),) if command.source.upload else ()
     file = command.source.file
     return (
         *receive,
         (InspectFile(file=file, format=command.format, sha256=command.sha256),),
-        (CopyImage(image=seal.image, file=file),),
+        (CopyImage(image=seal.image, file=file), DigestFile(file=file, sha256=command.sha256)),
         (seal,),
         (TidyStaging(),),
     )
@@ -139,7 +139,7 @@ def _image(command: ImportImage, context: Context, marks: Mapping[str, Any]) -> 
         name=command.image,
         size=found.get("virtual_size", 0),
         format=found.get("format", ""),
-        sha256=found.get("sha256", ""),
+        sha256=marks.get("sha256", ""),
         firmware=tuple(marks.get("firmware") or ()),
         created_at=context.now,
         description=command.description,

@@ -1,4 +1,4 @@
-"""Steps that make a golden image of a file: receive, inspect, copy, seal, tidy up."""
+"""Steps that make a golden image of a file: receive, inspect, copy and digest, seal, tidy up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bmid.model.firmware import firmware_modes
 from bmid.steps.base import Step, Wait, World
 from bmid.steps.job import follow
 
-__all__ = ["GONE", "CopyImage", "InspectFile", "ReceiveUpload", "RemoveImage", "SealImage", "TidyStaging"]
+__all__ = ["GONE", "CopyImage", "DigestFile", "InspectFile", "ReceiveUpload", "RemoveImage", "SealImage", "TidyStaging"]
 
 GONE = "gone"  # the mark of an image whose bytes are no more, though its removal failed
 MEND = "Mend the file, then send the command again under a new id."
@@ -57,7 +57,7 @@ class ReceiveUpload(Step):
 
 
 class InspectFile(Step):
-    """Digest, format and sizes are known, and what is dangerous is refused."""
+    """Format and sizes are known, and what is dangerous is refused."""
 
     kind: ClassVar[str] = "inspect-file"
     file: str | None
@@ -119,6 +119,38 @@ class CopyImage(Step):
         """No child, no image."""
         world.imaging.cancel(f"{world.notes.operation}-copy")
         world.storage.remove_image(self.image)
+        return None
+
+
+class DigestFile(Step):
+    """The digest of the file is known, and is the one that was promised. It is read while it is copied."""
+
+    kind: ClassVar[str] = "digest-file"
+    file: str | None
+    sha256: str | None
+
+    def apply(self, world: World) -> Wait | None:
+        """In a child, unless the file had to be read whole before; noted as `sha256`."""
+        if world.notes.mark("sha256"):
+            return None
+        job = f"{world.notes.operation}-digest"
+        found = ImageFile(**world.notes.mark("found"))
+
+        def start() -> None:
+            world.imaging.digest(job, _source(world, self.file), found, self.sha256)
+
+        if not found.sha256:
+            done = follow(world, job, start, "digests the image file", todo=MEND)
+            if isinstance(done, Wait):
+                return done
+            assert done.result is not None  # noqa: S101 - a done digest has a result
+            found = done.result
+        world.notes.write("sha256", found.sha256)
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """No child."""
+        world.imaging.cancel(f"{world.notes.operation}-digest")
         return None
 
 

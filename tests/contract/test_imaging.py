@@ -9,11 +9,12 @@ import lzma
 import os
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bmid.drivers.base import ImageFile
+from bmid.drivers.base import ImageFile, JobState
 from tests.support.imaging_bench import MIB, PACKERS, Bench, disk_bytes
 
 
@@ -31,7 +32,7 @@ def test_a_raw_disk_is_found_as_it_is(bench: Bench, declared: str | None) -> Non
     content = disk_bytes()
     bench.put(content)
     found = bench.found(declared=declared)
-    assert found == ImageFile("raw", None, len(content), len(content), hashlib.sha256(content).hexdigest())
+    assert found == ImageFile("raw", None, len(content), len(content), "")
     assert bench.imaging.unpacked(bench.source, bench.workspace, found) == bench.source
     assert bench.converted(found) == content
 
@@ -40,8 +41,7 @@ def test_a_raw_disk_is_found_as_it_is(bench: Bench, declared: str | None) -> Non
 def test_a_qcow2_is_converted_to_the_disk_in_it(bench: Bench, declared: str | None) -> None:
     packed = bench.qcow2()
     found = bench.found(declared=declared)
-    digest = hashlib.sha256(packed).hexdigest()
-    assert found == ImageFile("qcow2", None, len(packed), 4 * MIB, digest)
+    assert found == ImageFile("qcow2", None, len(packed), 4 * MIB, "")
     assert bench.converted(found) == disk_bytes()
 
 
@@ -92,17 +92,48 @@ def test_a_file_that_is_not_there_is_told(bench: Bench) -> None:
     assert bench.refusal()[0] == "image-unreadable"
 
 
-def test_a_wrong_digest_is_refused_with_both(bench: Bench) -> None:
-    bench.put(disk_bytes())
-    slug, detail = bench.refusal(sha256="0" * 64)
+def test_a_file_that_needed_no_unpacking_is_digested_after_the_look(bench: Bench) -> None:
+    content = disk_bytes()
+    bench.put(content)
+    found, digest = bench.found(), hashlib.sha256(content).hexdigest()
+    for promised in (None, digest, digest.upper()):
+        job = bench.digested(found, promised)
+        assert (job.state, job.done, job.total) == (JobState.DONE, len(content), len(content))
+        assert job.result == replace(found, sha256=digest)
+
+
+@pytest.mark.parametrize("packing", ["", "gz"])
+def test_a_wrong_digest_is_refused_with_both(bench: Bench, packing: str) -> None:
+    """A packed file's in the look, which reads all of it; another's beside the copy."""
+    content = PACKERS[packing](disk_bytes()) if packing else disk_bytes()
+    bench.put(content)
+    if packing:
+        slug, detail = bench.refusal(sha256="0" * 64)
+    else:
+        job = bench.digested(bench.found(sha256="0" * 64), "0" * 64)
+        assert job.state is JobState.FAILED
+        assert job.problem is not None
+        slug, detail, again = job.problem
+        assert not again
     assert slug == "digest-mismatch"
     assert "0" * 64 in detail
-    assert hashlib.sha256(disk_bytes()).hexdigest() in detail
+    assert hashlib.sha256(content).hexdigest() in detail
 
 
 def test_a_wrong_digest_explains_broken_data(bench: Bench) -> None:
-    bench.put(gzip.compress(disk_bytes())[:-40])
-    assert bench.refusal(sha256="0" * 64)[0] == "digest-mismatch"
+    for broken in (gzip.compress(disk_bytes())[:-40], bench.qcow2()[:-1000], b"<html>not found</html>"):
+        bench.put(broken)
+        assert bench.refusal(sha256="0" * 64, declared="qcow2")[0] == "digest-mismatch"
+        assert bench.refusal(sha256=hashlib.sha256(broken).hexdigest(), declared="qcow2")[0] != "digest-mismatch"
+
+
+def test_a_file_that_has_gone_since_it_was_found_is_told(bench: Bench) -> None:
+    bench.put(disk_bytes())
+    found = bench.found()
+    bench.source.unlink()
+    job = bench.digested(found)
+    assert job.problem is not None
+    assert (job.problem[0], job.problem[2]) == ("image-unreadable", False)
 
 
 @pytest.mark.parametrize("packing", list(PACKERS))

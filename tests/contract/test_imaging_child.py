@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from bmid.drivers.base import Job, JobState
+from bmid.drivers.base import ImageFile, Job, JobState
 from bmid.drivers.imaging.qemu import QemuImaging
 
 GIB = 1 << 30
+LONG = ImageFile("raw", None, 200 * GIB, 200 * GIB, "")
 STARTS_AND_STAYS = """
 import sys, threading, time
 from pathlib import Path
+from bmid.drivers.base import ImageFile
 from bmid.drivers.imaging.qemu import QemuImaging
 imaging = QemuImaging(max_virtual_size=1 << 50)
-start = lambda: imaging.inspect("job", Path(sys.argv[1]), Path(sys.argv[2]), None, "raw")
+start = lambda: imaging.digest("job", Path(sys.argv[1]), ImageFile("raw", None, 200 << 30, 200 << 30, ""), None)
 thread = threading.Thread(target=start); thread.start(); thread.join()
 time.sleep(0.3)
 print(imaging.poll("job").state, flush=True)
@@ -44,7 +46,7 @@ def working_on(path: Path) -> bool:
             words = entry.read_bytes()
         except OSError:
             continue
-        if str(path).encode() in words and b"imaging.inspection" in words:
+        if str(path).encode() in words and b"bmid.drivers.imaging" in words:
             return True
     return False
 
@@ -58,8 +60,8 @@ def within(seconds: float, predicate: Callable[[], bool]) -> bool:
     return True
 
 
-def test_a_child_outlives_the_thread_that_asked_for_it_but_not_the_process(long_work: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", STARTS_AND_STAYS, str(long_work), str(tmp_path)]
+def test_a_child_outlives_the_thread_that_asked_for_it_but_not_the_process(long_work: Path) -> None:
+    command = [sys.executable, "-c", STARTS_AND_STAYS, str(long_work)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline().strip() == "running"
@@ -68,7 +70,7 @@ def test_a_child_outlives_the_thread_that_asked_for_it_but_not_the_process(long_
     assert within(5, lambda: not working_on(long_work))
 
 
-def test_a_cancelled_job_leaves_no_process_and_no_file(long_work: Path, tmp_path: Path) -> None:
+def test_a_cancelled_job_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     subprocess.run(f"head -c 3G /dev/zero | zstd -q -1 >{tmp_path / 'packed'}", shell=True, check=True)  # noqa: S602
@@ -81,9 +83,9 @@ def test_a_cancelled_job_leaves_no_process_and_no_file(long_work: Path, tmp_path
     assert not any(workspace.iterdir())
 
 
-def test_a_job_is_stopped_when_its_time_is_over(long_work: Path, tmp_path: Path) -> None:
+def test_a_job_is_stopped_when_its_time_is_over(long_work: Path) -> None:
     imaging = QemuImaging(max_virtual_size=1 << 50, max_seconds=1)
-    imaging.inspect("job", long_work, tmp_path, None, None)
+    imaging.digest("job", long_work, LONG, None)
     ended: list[Job | None] = []
 
     def over() -> bool:
@@ -97,9 +99,9 @@ def test_a_job_is_stopped_when_its_time_is_over(long_work: Path, tmp_path: Path)
     assert not working_on(long_work)
 
 
-def test_poll_tells_how_far_a_job_is_and_never_waits(long_work: Path, tmp_path: Path) -> None:
+def test_poll_tells_how_far_a_job_is_and_never_waits(long_work: Path) -> None:
     imaging = QemuImaging(max_virtual_size=1 << 50)
-    imaging.inspect("job", long_work, tmp_path, None, None)
+    imaging.digest("job", long_work, LONG, None)
     seen: list[Job | None] = []
 
     def moving() -> bool:
@@ -110,7 +112,7 @@ def test_poll_tells_how_far_a_job_is_and_never_waits(long_work: Path, tmp_path: 
 
     assert within(5, moving)
     assert seen[-1] is not None
-    assert seen[-1].total == 200 * GIB
+    assert (seen[-1].state, seen[-1].total) == (JobState.RUNNING, 200 * GIB)
     imaging.cancel("job")
 
 

@@ -86,6 +86,11 @@ class Bench:
         assert list(self.workspace.iterdir()) == []
         return slug, detail
 
+    def digested(self, found: ImageFile, sha256: str | None = None) -> Job:
+        job = uuid4().hex
+        self.imaging.digest(job, self.source, found, sha256)
+        return self.end(job)
+
     def converted(self, found: ImageFile) -> bytes:
         file = self.imaging.unpacked(self.source, self.workspace, found)
         destination = self.workspace / "destination"

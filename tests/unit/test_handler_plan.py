@@ -21,7 +21,7 @@ from bmid.model.entity import BootStage, DiskState
 from bmid.steps.base import Plan
 from bmid.steps.boot import ClearBoot, PointBoot
 from bmid.steps.disk import CloneDisk, DiscardDisk
-from bmid.steps.image import CopyImage, InspectFile, ReceiveUpload, SealImage, TidyStaging
+from bmid.steps.image import CopyImage, DigestFile, InspectFile, ReceiveUpload, SealImage, TidyStaging
 from bmid.steps.isolation import RequireAllocated
 from bmid.steps.power import BootFromNetwork, CyclePower, PowerOff
 from bmid.steps.target import ExportDisk, NoteSessions, RemoveExport, RequireQuiet
@@ -178,13 +178,13 @@ def test_an_unmap_that_failed_half_way_leaves_the_disk_on_its_way_out() -> None:
 def test_an_import_receives_looks_copies_seals_and_tidies_up() -> None:
     """From a file: without the first step."""
     source = {"upload": "0" * 64}
-    command = import_image.ImportImage(project="p1", image="new", source=source, format="qcow2")
+    command = import_image.ImportImage(project="p1", image="new", source=source, format="qcow2", sha256="0" * 64)
     plan = import_image.plan(command, context(project()))
     metadata = {"kind": "image", "project": "p1", "image": "new", "id": OPERATION}
     assert plan.stages == (
         (ReceiveUpload(deadline=NOW + timedelta(seconds=3600)),),
-        (InspectFile(file=None, format="qcow2", sha256=None),),
-        (CopyImage(image=OPERATION, file=None),),
+        (InspectFile(file=None, format="qcow2", sha256="0" * 64),),
+        (CopyImage(image=OPERATION, file=None), DigestFile(file=None, sha256="0" * 64)),
         (SealImage(image=OPERATION, metadata=metadata),),
         (TidyStaging(),),
     )

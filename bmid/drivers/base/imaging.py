@@ -23,7 +23,8 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What was found by looking at a file: sizes in bytes, digest of the bytes as they came in."""
+    """What was found by looking at a file: sizes in bytes, digest of the bytes as they came in, empty
+    while that isn't known."""
 
     format: str
     compression: str | None
@@ -53,7 +54,14 @@ class Imaging(ABC):
 
     @abstractmethod
     def inspect(self, job: str, source: Path, workspace: Path, sha256: str | None, declared: str | None) -> None:
-        """Start: digest, unpack (gz, xz, zst) below `workspace`, find format and size, refuse what is dangerous."""
+        """Start: find format and size, refuse what is dangerous; unpack (gz, xz, zst) below `workspace`, for which all
+        is read and digested on the way. `sha256` is the digest that was promised: where something is wrong with the
+        file, one that differs is told instead."""
+
+    @abstractmethod
+    def digest(self, job: str, file: Path, found: ImageFile, sha256: str | None) -> None:
+        """Start: read all of a file that `inspect` found; `result` is the same with its digest. Fails if another was
+        promised. May run beside `convert`."""
 
     @abstractmethod
     def convert(self, job: str, file: Path, found: ImageFile, destination: str) -> None:

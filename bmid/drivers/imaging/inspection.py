@@ -13,18 +13,17 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any, BinaryIO
 
 from bmid.drivers.imaging.format import HEAD, image_format, packing
 from bmid.drivers.imaging.qcow2 import read_qcow2, refuse_cut
+from bmid.drivers.imaging.report import tell
 from bmid.drivers.imaging.unpack import Incoming, unpack
-from bmid.drivers.imaging.verdict import Limits, Unfit, human
+from bmid.drivers.imaging.verdict import Found, Limits, Unfit, human, unreadable
 
-__all__ = ["Found", "Request", "examine", "source_of"]
+__all__ = ["Request", "examine", "source_of"]
 
 _TOOL_SECONDS = 3600
 
@@ -38,17 +37,6 @@ class Request:
     sha256: str | None
     declared: str | None
     limits: Limits
-
-
-@dataclass(frozen=True)
-class Found:
-    """The same as drivers.base.ImageFile, which is too heavy to import here."""
-
-    format: str
-    compression: str | None
-    size: int
-    virtual_size: int
-    sha256: str
 
 
 def examine(request: Request, report: Callable[[int, int], None], with_qemu: bool = True) -> Found:
@@ -80,36 +68,27 @@ def _examine(request: Request, target: Path, report: Callable[[int, int], None],
             raise Unfit("image-unreadable", "the source is not a regular file")
         if not state.st_size:
             raise Unfit("image-empty", "the file is empty: copy or upload it again")
-        head = source.read(HEAD)
-        source.seek(0)
         incoming = Incoming(source, lambda done: report(done, state.st_size))
-        compression, digest = _take_in(request, incoming, head, target)
+        try:
+            return _find(request, source, incoming, target, with_qemu)
+        except Unfit as error:
+            if request.sha256 and not error.retry:
+                incoming.sha256(request.sha256)  # one that differs explains whatever else is wrong with the file
+            raise
+
+
+def _find(request: Request, source: BinaryIO, incoming: Incoming, target: Path, with_qemu: bool) -> Found:
+    """What is in the file; its digest only if all of it had to be read for that."""
+    compression = packing(os.pread(source.fileno(), HEAD, 0))
+    if compression:
+        unpack(incoming, compression, target, request.limits)
     image = target if compression else Path(request.source)
     with image.open("rb") as file:
-        kind, size = _look(file, request)
+        kind, virtual_size = _look(file, request)
     if with_qemu:
-        size = _ask_qemu(image, kind)
-    return Found(kind, compression, incoming.count, size, digest)
-
-
-def _take_in(request: Request, incoming: Incoming, head: bytes, target: Path) -> tuple[str | None, str]:
-    """Packing and digest. A digest that differs is told first: it explains whatever else is wrong with the file."""
-    failure, compression = None, None
-    try:
-        compression = packing(head)
-        if compression:
-            unpack(incoming, compression, target, request.limits)
-    except Unfit as error:
-        if error.slug != "image-damaged" or not request.sha256:
-            raise
-        failure = error
-    digest = incoming.sha256()
-    if request.sha256 and request.sha256.lower() != digest:
-        detail = f"the file's sha256 is {digest}, and should be {request.sha256.lower()}: copy or upload it again"
-        raise Unfit("digest-mismatch", detail)
-    if failure:
-        raise failure
-    return compression, digest
+        virtual_size = _ask_qemu(image, kind)
+    digest = incoming.sha256(request.sha256) if compression else ""
+    return Found(kind, compression, os.fstat(source.fileno()).st_size, virtual_size, digest)
 
 
 def _look(file: BinaryIO, request: Request) -> tuple[str, int]:
@@ -159,30 +138,14 @@ def _unfit(error: OSError) -> Unfit:
         return Unfit("workspace-full", "there is no room to unpack the file: free space on the head", retry=True)
     if error.errno == errno.EFBIG:
         return Unfit("too-large", "unpacked, the file is larger than the limit: import a smaller one")
-    return Unfit("image-unreadable", f"the file can't be read: {error.strerror}", retry=error.errno == errno.EIO)
+    return unreadable(error)
 
 
 def _main() -> None:
     values = json.loads(sys.argv[1])
     request = Request(**{**values, "limits": Limits(**values["limits"])})
-    last = 0.0
-
-    def say(**line: object) -> None:
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        if monotonic() - last > 0.2:
-            last = monotonic()
-            say(done=done, total=total)
-
-    try:
-        say(found=asdict(examine(request, report)))
-    except Unfit as error:
-        say(problem=[error.slug, error.detail, error.retry])
+    tell(lambda report: examine(request, report))
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        _main()
+    _main()

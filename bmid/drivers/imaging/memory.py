@@ -12,10 +12,11 @@ from threading import RLock
 from typing import BinaryIO, Literal
 
 from bmid.drivers.base import Errand, ImageFile, Imaging, Job, JobState
+from bmid.drivers.imaging.digest import digest
 from bmid.drivers.imaging.inspection import Request, examine
 from bmid.drivers.imaging.qcow2 import read_qcow2
 from bmid.drivers.imaging.qcow2_writer import write_qcow2
-from bmid.drivers.imaging.verdict import Limits, Unfit
+from bmid.drivers.imaging.verdict import Found, Limits, Unfit
 from bmid.errors import BmiError, PermanentError, TransientError
 
 __all__ = ["MemoryImaging"]
@@ -65,6 +66,15 @@ class MemoryImaging(Imaging):
         def work() -> Job:
             found = ImageFile(**asdict(examine(request, lambda _done, _total: None, with_qemu=False)))
             return Job(JobState.DONE, found.size, found.size, found)
+
+        self._start(job, work)
+
+    def digest(self, job: str, file: Path, found: ImageFile, sha256: str | None) -> None:
+        self._before("digest", (job, file, found, sha256))
+
+        def work() -> Job:
+            whole = ImageFile(**asdict(digest(file, Found(**asdict(found)), sha256, lambda _done, _total: None)))
+            return Job(JobState.DONE, whole.size, whole.size, whole)
 
         self._start(job, work)
 

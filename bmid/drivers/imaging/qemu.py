@@ -33,6 +33,9 @@ _MOST_PATIENCE = 2.0  # seconds that one thread of a worker gives a child
 # What is written to was made just now and is empty: without being told QEMU would first clear all of it.
 _INTO = ("qemu-img", "convert", "-p", "-n", "-W", "--target-is-zero", "-O", "raw")
 
+# A module of this package; no -I, since the package is found by PYTHONPATH, which is ours in the child.
+_OURS = (sys.executable, "-s", "-m")
+
 
 @dataclass
 class _Work:
@@ -75,9 +78,12 @@ class QemuImaging(Imaging):
     def inspect(self, job: str, source: Path, workspace: Path, sha256: str | None, declared: str | None) -> None:
         target = unpacked_path(source, workspace)
         request = Request(str(source), str(target), sha256, declared, self._limits)
-        # No -I: the package is found by PYTHONPATH, which is ours in the child.
-        command = [sys.executable, "-s", "-m", "bmid.drivers.imaging.inspection", json.dumps(asdict(request))]
+        command = [*_OURS, "bmid.drivers.imaging.inspection", json.dumps(asdict(request))]
         self._start(job, command, read_inspection, max(self._limits.unpacked, 1 << 20), target)
+
+    def digest(self, job: str, file: Path, found: ImageFile, sha256: str | None) -> None:
+        given = json.dumps({"file": str(file), "found": asdict(found), "promised": sha256})
+        self._start(job, [*_OURS, "bmid.drivers.imaging.digest", given], read_inspection, 1 << 20)
 
     def convert(self, job: str, file: Path, found: ImageFile, destination: str) -> None:
         size = found.virtual_size
@@ -89,7 +95,7 @@ class QemuImaging(Imaging):
         self._start(job, command, partial(read_copy, size=size, from_file=False), self._disk(size))
 
     def write(self, job: str, source: str, size: int, file: Path, format: Literal["raw", "qcow2"]) -> None:
-        command = [sys.executable, "-s", "-m", "bmid.drivers.imaging.export", source, str(file), format]
+        command = [*_OURS, "bmid.drivers.imaging.export", source, str(file), format]
         tables = size // 1024 + (64 << 20)  # a qcow2 without packing is this much longer than its disk, at most
         self._start(job, command, partial(read_export, size=size, format=format), self._disk(size) + tables, file)
 

@@ -38,11 +38,15 @@ class Incoming:
             self._report(self.count)
             yield chunk
 
-    def sha256(self) -> str:
-        """The digest of the whole file; what wasn't read yet is read now."""
+    def sha256(self, promised: str | None) -> str:
+        """The digest of the whole file; what wasn't read yet is read now. Raises Unfit if another was promised."""
         for _ in self:
             pass
-        return self._digest.hexdigest()
+        digest = self._digest.hexdigest()
+        if promised and promised.lower() != digest:
+            detail = f"the file's sha256 is {digest}, and should be {promised.lower()}: copy or upload it again"
+            raise Unfit("digest-mismatch", detail)
+        return digest
 
 
 def unpack(incoming: Incoming, packing: str, target: Path, limits: Limits) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
-__all__ = ["Limits", "Unfit", "human"]
+__all__ = ["Found", "Limits", "Unfit", "human", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,17 @@ class Limits:
     seconds: int
 
 
+@dataclass(frozen=True)
+class Found:
+    """The same as drivers.base.ImageFile, which is too heavy to import in a child."""
+
+    format: str
+    compression: str | None
+    size: int
+    virtual_size: int
+    sha256: str
+
+
 class Unfit(Exception):
     """The file can't be used: slug of the problem, what is wrong and what to do, and whether a retry could help."""
 
@@ -25,6 +37,11 @@ class Unfit(Exception):
         self.slug = slug
         self.detail = detail
         self.retry = retry
+
+
+def unreadable(error: OSError) -> Unfit:
+    """What it means that a file can't be read; only the disk's own error may pass."""
+    return Unfit("image-unreadable", f"the file can't be read: {error.strerror}", retry=error.errno == errno.EIO)
 
 
 def human(size: int) -> str:
