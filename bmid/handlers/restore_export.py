@@ -71,7 +71,7 @@ def finish(command: RestoreExport, context: Context, plan: Plan, marks: Mapping[
     event = ExportRestored(operation=context.operation, node=command.node, disk=command.disk, changed=changed)
     boot = context.view.boot(command.disk)
     # A restarted target counts its sessions from the start again.
-    return Outcome(event, (Put(replace(boot, base=0)),) if boot else ())
+    return Outcome(event, (Put(replace(boot, base=0)),) if boot and changed else ())
 
 
 HANDLER = Handler(RestoreExport, ExportRestored, keys, plan, finish, internal=True)

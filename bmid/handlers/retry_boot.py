@@ -11,7 +11,7 @@ from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
 from bmid.model.change import Put
 from bmid.model.claim import Key
-from bmid.model.entity import BootStage
+from bmid.model.entity import Boot, BootStage
 from bmid.model.name import NodeName
 from bmid.steps.base import Plan
 from bmid.steps.power import BootFromNetwork, CyclePower
@@ -52,16 +52,21 @@ def keys(command: RetryBoot) -> tuple[Key, ...]:
 
 
 def plan(command: RetryBoot, context: Context) -> Plan:
-    """Boot device, then power."""
+    """Boot device, then power; nothing, where a command that came first has set another deadline, or none."""
     node, boot = context.view.node(command.node), context.view.boot(command.disk)
     disk = context.view.disk(command.disk)
-    over = boot is None or boot.stage in (BootStage.BOOTED, BootStage.FAILED)
-    if node is None or disk is None or node.power is None or node.disk != command.disk or over:
+    if node is None or disk is None or node.power is None or node.disk != command.disk or not _late(boot, context):
         return Plan(memo={"changed": False})
     bmc = vars(node.power)
     note = NoteSessions(shard=disk.shard or "", number=disk.number)
     stages = ((BootFromNetwork(**bmc), note), (CyclePower(**bmc),))
     return Plan(stages=stages, home=disk.head, memo={"changed": True})
+
+
+def _late(boot: Boot | None, context: Context) -> bool:
+    if boot is None or boot.stage in (BootStage.BOOTED, BootStage.FAILED):
+        return False
+    return boot.deadline is not None and boot.deadline <= context.now
 
 
 def finish(command: RetryBoot, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:

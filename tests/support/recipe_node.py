@@ -88,6 +88,7 @@ def _resume(bench: Bench) -> Operation:
 
 
 def _retry(bench: Bench) -> Operation:
+    bench.clock.advance(bench.site.boot_deadline)
     return bench.submit(RetryBoot(node="n1", disk=bench.view().node("n1").disk))
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
+import pytest
+
 from bmid.model.entity import BootStage
+from bmid.steps.base import Plan
 from bmid.steps.power import CyclePower, PowerOn
 from tests.support.plan import kinds, outcome_of, plan_of
-from tests.support.view import FREE, ON, OPERATION, boot, context
+from tests.support.view import FREE, NOW, ON, OPERATION, boot, context
 
 N1 = {"project": "p1", "node": "n1"}
 
@@ -43,3 +48,22 @@ def test_a_cycle_that_fails_does_not_switch_the_node_off() -> None:
     step = plan.stages[1][0]
     assert isinstance(step, CyclePower)
     assert step.stays
+
+
+RETRY = {"node": "n1", "disk": "id-d1"}
+LATER = NOW + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("deadline", [None, LATER], ids=["switched off", "started anew"])
+def test_a_retry_that_waited_behind_a_power_command_leaves_the_node_alone(deadline: datetime | None) -> None:
+    """Else a node that was just switched off would be switched on again, and one that is booting cut short."""
+    plan = plan_of("boot.retry", RETRY, context(*ON, boot(deadline=deadline)))
+    assert plan == Plan(memo={"changed": False})
+
+
+def test_sessions_count_from_the_start_only_where_the_target_was_put_back() -> None:
+    """Else what a dead system left behind would be taken for a sign of life."""
+    for rows, bases in ((ON, [0]), (FREE, [])):
+        given = context(*rows, boot(base=5))
+        outcome = outcome_of("export.restore", RETRY, given, plan_of("export.restore", RETRY, given))
+        assert [change.entity.base for change in outcome.changes] == bases
