@@ -72,7 +72,8 @@ def plan(command: UnmapNode, context: Context) -> Plan:
     if disk.project != command.project:
         detail = f"node {command.node} is not mapped by project {command.project}"
         raise Refused("node-of-another-project", detail, todo="Name the project that mapped it.")
-    memo = {"changed": True, "disk": disk.id, "power": "off" if node.power else "unknown"}
+    power = "off" if node.power else "unknown"
+    memo = {"changed": True, "disk": disk.id, "power": power, "state": disk.state.value}
     removing = replace(disk, state=DiskState.REMOVING)
     stages = (
         *way.quiet(context, disk, node, force=command.force),
@@ -113,9 +114,11 @@ def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str,
 
 
 def undo(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The node keeps its disk. What was half removed stays on its way out: the same command again goes on with it."""
-    disk = context.view.disk(plan.memo["disk"]) if plan.memo["disk"] else None
-    return (Put(replace(disk, state=DiskState.MAPPED)),) if disk and not marks.get(REMOVING) else ()
+    """The disk is what it was. Half removed it stays on its way out: the same command again goes on with it."""
+    disk = context.view.disk(plan.memo["disk"])
+    if disk is None or marks.get(REMOVING):
+        return ()
+    return (Put(replace(disk, state=DiskState(plan.memo.get("state", DiskState.MAPPED)))),)
 
 
 HANDLER = Handler(UnmapNode, NodeUnmapped, keys, plan, finish, undo=undo)

@@ -131,6 +131,14 @@ def test_a_removal_that_stopped_half_way_goes_on() -> None:
     assert plan_of("disk.remove", D1, context()).memo == {"changed": False}
 
 
+@pytest.mark.parametrize("state", DiskState)
+def test_a_disk_that_an_unmap_could_not_begin_to_remove_is_what_it_was(state: DiskState) -> None:
+    """One that an earlier unmap left half removed, or a map half made, is not called mapped by that."""
+    was = disk(state=state)
+    plan = plan_of("node.unmap", N1, context(*ON[:3], was))
+    assert undone("node.unmap", N1, context(*ON[:3], plan.reserve[0].entity), plan) == (Put(was),)
+
+
 def rebuilt(given: Any = None, **data: Any) -> Plan:
     return plan_of("node.rebuild", {**N1, **data}, given or context(*ON))
 
