@@ -38,9 +38,6 @@ User and password: BMI_USER, BMI_PASSWORD or BMI_PASSWORD_FILE, or the file
 ~/.config/bmi/config.toml; never on the command line."""
 
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
-
 class Root(click.Group):
     """`bmi-publish NOUN VERB`, found in the registry when they are asked for."""
 
@@ -146,7 +143,7 @@ def send(ctx: click.Context, /, file: IO[bytes], **values: Any) -> None:
         raise click.UsageError(f"the message: {error}") from None
     wish = Wish(bool(values["wait"]), values["timeout"])
     form = Form(values["output"], values["column"], single=True, noun="type")
-    finish(ctx, dispatch(settings, {envelope.type: envelope}, wish, form))
+    finish(ctx, lambda: dispatch(settings, {envelope.type: envelope}, wish, form))
 
 
 root.add_command(events)

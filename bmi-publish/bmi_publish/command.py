@@ -48,7 +48,7 @@ def command_of(message: type[Message], registry: Registry) -> click.Command:
         wait = bool(values["wait"]) or bool(values.get("booted"))
         wish = Wish(wait, values["timeout"], bool(values.get("booted")))
         form = Form(values["output"], values["column"], _single(fields, values), fields.subject or noun)
-        finish(ctx, dispatch(settings, envelopes, wish, form))
+        finish(ctx, lambda: dispatch(settings, envelopes, wish, form))
 
     booted = click.Option(["--booted"], is_flag=True, help="Wait for the node's boot. Implies --wait.")
     parameters = [*fields.parameters(), *([booted] if bootable else []), *publish_options(), *common_options()]
@@ -70,7 +70,7 @@ def query_of(message: type[Query]) -> click.Command:
             values["limit"] = min(PAGE if most is None else most, LARGEST)
         messages = [cast(Query, one) for one in _messages(message, fields, values, settings).values()]
         form = Form(values["output"], values["column"], _single(fields, values), noun)
-        finish(ctx, ask(settings, messages, form, values["timeout"], most))
+        finish(ctx, lambda: ask(settings, messages, form, values["timeout"], most))
 
     timeout = click.Option(["--timeout"], type=duration, default="15s", show_default=True, help="How long to wait.")
     parameters = [_in_all(one, usual) if is_list(message) else one for one in fields.parameters()]

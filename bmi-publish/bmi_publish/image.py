@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bmi_publish.error import PublishError, UploadFailed
+from bmi_publish.error import UploadFailed
 from bmi_publish.option import form_of
 from bmi_publish.parameter import common_options, finish, publish_options, settings_of
 from bmi_publish.progress import Bars
-from bmi_publish.report import Form, complain, tell_results, tell_tickets
+from bmi_publish.report import Form, tell_results, tell_tickets
 from bmi_publish.result import Result, State
+from bmi_publish.settings import Settings
 from bmi_publish.ticket import Ticket, envelope_of
 from bmid.messages.base import Command
 from bmid.messages.operation import OperationAccepted
@@ -52,7 +53,8 @@ def upload_command(message: type[Command]) -> click.Command:
             raise click.UsageError(str(error)) from None
         ticket = Ticket.of(envelope_of(command, settings.source, correlation=values["correlation"]))
         form = Form(values["output"], values["column"], single=True, noun="image")
-        finish(ctx, _Upload(values["file"], token, ticket, values["name"], form).run(settings, values))
+        upload = _Upload(values["file"], token, ticket, values["name"], form)
+        finish(ctx, lambda: upload.run(settings, values["timeout"], bool(values["wait"])))
 
     file = click.Argument(["file"], type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
     name = click.Option(["--name"], required=True, help="The name of the image.")
@@ -73,27 +75,24 @@ class _Upload:
         self._form = form
         self._sent = False
 
-    def run(self, settings: Any, values: Any) -> int:
-        """Do all of it. Returns the exit code."""
+    def run(self, settings: Settings, timeout: float, wait: bool) -> int:
+        """Do all of it. Returns the exit code. Raises PublishError or KeyboardInterrupt."""
         from bmi_publish.client import Client  # noqa: PLC0415 - the broker's library is loaded when it is needed
 
         try:
             with Client(settings=settings) as client:
                 try:
                     with Bars({self._ticket.id: self._name}) as bars:
-                        result = self._wait(client, bars, values["timeout"], bool(values["wait"]))
+                        result = self._wait(client, bars, timeout, wait)
                 except _Transferred:
                     tell_tickets([self._name], [self._ticket], self._form)
                     return 0
                 except UploadFailed as error:
                     result = self._reason(client, error)
             return tell_results([self._name], [result], self._form)
-        except PublishError as error:
-            complain(error.problem)
-            return error.exit_code
         except KeyboardInterrupt:
             click.echo("Interrupted; an upload that does not come to its end is given up by itself.", err=True)
-            return 130
+            raise
 
     def _wait(self, client: Client, bars: Bars, timeout: float, wait: bool) -> Result:
         def hear(event: Envelope) -> None:

@@ -14,6 +14,7 @@ from bmi_publish.parameter import common_options, finish, publish_options, setti
 from bmi_publish.progress import Bars
 from bmi_publish.report import Form, complain, tell_results
 from bmi_publish.result import Result, State
+from bmi_publish.settings import Settings
 from bmi_publish.ticket import Ticket, envelope_of, new_id
 from bmid.errors import Problem
 from bmid.messages.base import Command
@@ -51,14 +52,19 @@ def download_command(message: type[Command]) -> click.Command:
             target = values["to"].open("xb")
         except OSError as error:
             raise click.UsageError(f"{values['to']}: {error.strerror or error}") from None
-        code = 1
-        try:
-            with target:
-                code = _Download(values["image"], token, ticket, form).run(settings, target, values["timeout"])
-        finally:
-            if code:
-                values["to"].unlink(missing_ok=True)
-        finish(ctx, code)
+        download = _Download(values["image"], token, ticket, form)
+
+        def fetch() -> int:
+            code = 1
+            try:
+                with target:
+                    code = download.run(settings, target, values["timeout"])
+            finally:
+                if code:
+                    values["to"].unlink(missing_ok=True)
+            return code
+
+        finish(ctx, fetch)
 
     parameters = [
         click.Argument(["image"]),
@@ -86,8 +92,8 @@ class _Download:
         self._ticket = ticket
         self._form = form
 
-    def run(self, settings: Any, target: BinaryIO, timeout: float) -> int:
-        """Do all of it. Returns the exit code."""
+    def run(self, settings: Settings, target: BinaryIO, timeout: float) -> int:
+        """Do all of it. Returns the exit code. Raises PublishError or KeyboardInterrupt."""
         from bmi_publish.client import Client  # noqa: PLC0415 - the broker's library is loaded when it is needed
 
         try:
@@ -98,12 +104,9 @@ class _Download:
                 if result.ok:
                     result = self._fetch(client, bars, result, target)
             return tell_results([self._name], [result], self._form)
-        except PublishError as error:
-            complain(error.problem)
-            return error.exit_code
         except KeyboardInterrupt:
             click.echo("Interrupted; what was exported so far may stay in the site's export folder.", err=True)
-            return 130
+            raise
 
     def _fetch(self, client: Client, bars: Bars, result: Result, target: BinaryIO) -> Result:
         from bmi_publish.download import remove_file  # noqa: PLC0415 - httpx takes 0.1 s to load

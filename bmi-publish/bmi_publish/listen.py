@@ -6,21 +6,17 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from bmi_publish.error import PublishError, Unreachable
 from bmi_publish.output import chosen, value_line
 from bmi_publish.parameter import duration, finish, settings_of
-from bmi_publish.report import complain
+from bmi_publish.report import note
 from bmi_publish.settings import Settings
 from bmi_publish.span import expand
 from bmid.messages.envelope import Envelope
 from bmid.messages.operation import OperationAccepted
-
-if TYPE_CHECKING:
-    from bmi_publish.stream import Stream
 
 __all__ = ["Choice", "events", "line_of"]
 
@@ -111,29 +107,16 @@ def events(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     deadline = float("inf") if follow else time.monotonic() + timeout
-    finish(ctx, _print(settings_of(ctx), choice, deadline, output, column))
+    settings = settings_of(ctx)
+    finish(ctx, lambda: _print(settings, choice, deadline, output, column))
 
 
 def _print(settings: Settings, choice: Choice, deadline: float, form: str, columns: Sequence[str]) -> int:
     from bmi_publish.stream import Stream  # noqa: PLC0415 - the broker's library is loaded when it is needed
 
-    stream = Stream(settings, choice.keys(), lambda text: click.echo(f"bmi-publish: {text}", err=True))
-    try:
-        _relay(stream, choice, deadline, form, columns)
-        if not stream.opened:
-            raise Unreachable.of("unreachable", str(stream.trouble), "Is it running?")
-    except PublishError as error:
-        complain(error.problem)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        stream.close()
+    with Stream(settings, choice.keys(), note) as stream:
+        while (left := deadline - time.monotonic()) > 0:
+            event = stream.receive(min(left, 1.0), left)
+            if event and choice.takes(event):
+                click.echo(line_of(event, form, columns))
     return 0
-
-
-def _relay(stream: Stream, choice: Choice, deadline: float, form: str, columns: Sequence[str]) -> None:
-    while (left := deadline - time.monotonic()) > 0:
-        event = stream.receive(min(left, 1.0), left)
-        if event and choice.takes(event):
-            click.echo(line_of(event, form, columns))

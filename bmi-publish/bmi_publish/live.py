@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bmi_publish.error import NotAllowed, PublishError, Unreachable
+from bmi_publish.error import NotAllowed, PublishError
 from bmi_publish.output import value_line
 from bmi_publish.parameter import duration, finish, settings_of
-from bmi_publish.report import complain
+from bmi_publish.report import complain, note
 from bmi_publish.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def nodes(ctx: click.Context, /, project: str | None, timeout: float | None, out
     """
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     form = "value" if output == "table" and not sys.stdout.isatty() else output
-    finish(ctx, _watch(settings_of(ctx), project, deadline, form))
+    settings = settings_of(ctx)
+    finish(ctx, lambda: _watch(settings, project, deadline, form))
 
 
 def _watch(settings: Settings, project: str | None, deadline: float, form: str) -> int:
@@ -59,20 +60,9 @@ def _watch(settings: Settings, project: str | None, deadline: float, form: str) 
 
     # What the broker refuses of further keys is left out: some users may hear one project alone.
     keys = (f"#.{project}", "#.-") if project else ("#",)
-    stream = Stream(settings, keys, lambda text: click.echo(f"bmi-publish: {text}", err=True))
-    try:
-        # A connection of its own for the questions, so that no event is lost while an answer is awaited.
-        with Client(settings=settings) as client, _drawing(form) as draw:
-            _go_on(stream, Roster(client, project), draw, deadline)
-        if not stream.opened:
-            raise Unreachable.of("unreachable", str(stream.trouble), "Is it running?")
-    except PublishError as error:
-        complain(error.problem)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        stream.close()
+    # A connection of its own for the questions, so that no event is lost while an answer is awaited.
+    with Stream(settings, keys, note) as stream, Client(settings=settings) as client, _drawing(form) as draw:
+        _go_on(stream, Roster(client, project), draw, deadline)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ from bmi_publish.settings import Settings, load
 __all__ = ["common_options", "duration", "finish", "key_of", "publish_options", "settings_of"]
 
 WAIT_TIMEOUT = 900.0
+INTERRUPTED = 130
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|)$", re.ASCII)
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -72,8 +73,15 @@ def settings_of(ctx: click.Context) -> Settings:
         ctx.exit(error.exit_code)
 
 
-def finish(ctx: click.Context, code: int) -> None:
-    """End with an exit code."""
+def finish(ctx: click.Context, work: Callable[[], int]) -> None:
+    """Do it, say what keeps it from being done, and end with its exit code."""
+    try:
+        code = work()
+    except PublishError as error:
+        complain(error.problem)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     if code:
         ctx.exit(code)
 

@@ -14,7 +14,7 @@ from bmi_publish.result import Result, State
 from bmi_publish.ticket import Ticket
 from bmid.errors import Problem
 
-__all__ = ["Form", "complain", "tell_results", "tell_tickets"]
+__all__ = ["Form", "complain", "note", "tell_results", "tell_tickets"]
 
 SAID = frozenset({"operation", "project", "command", "id"})  # in other columns, or in the user's own words
 SHORT = 31  # characters; what is longer is an id, a digest or a target's name
@@ -66,6 +66,11 @@ def _parts(names: Sequence[str], results: Sequence[Result], form: Form) -> list[
             return []
         found += parts if form.single else [{form.noun: name, **part} for part in parts]
     return found
+
+
+def note(text: str) -> None:
+    """How something stands that goes on, on standard error."""
+    click.echo(f"bmi-publish: {text}", err=True)
 
 
 def complain(problem: Problem, about: str = "Error") -> None:

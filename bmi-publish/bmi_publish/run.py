@@ -37,7 +37,8 @@ class Wish:
 
 
 def dispatch(settings: Settings, envelopes: Mapping[str, Envelope], wish: Wish, form: Form) -> int:
-    """Send commands, each with the name that the user knows it by; wait if that is wished. Returns the exit code."""
+    """Send commands, each with the name that the user knows it by; wait if that is wished. Returns the exit code.
+    Raises PublishError or KeyboardInterrupt."""
     from bmi_publish.client import Client  # noqa: PLC0415 - the broker's library is loaded when it is needed
 
     names = list(envelopes)
@@ -53,12 +54,9 @@ def dispatch(settings: Settings, envelopes: Mapping[str, Envelope], wish: Wish, 
             with Bars({ticket.id: name for name, ticket in zip(names, tickets, strict=True)}) as bars:
                 results = client.wait_all(tickets, wish.timeout, until=until, on_event=bars.event)
             return tell_results(names, results, form)
-    except PublishError as error:
-        complain(error.problem)
-        return error.exit_code
     except KeyboardInterrupt:
         click.echo(f"Interrupted; what was sent goes on: {', '.join(ticket.id for ticket in tickets)}", err=True)
-        return 130
+        raise
 
 
 def ask(settings: Settings, queries: Sequence[Query], form: Form, timeout: float, most: int | None = None) -> int:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
 
 from bmi_publish.connection import Connection
 from bmi_publish.error import Lost, Unreachable
@@ -19,7 +21,8 @@ REACH = 15.0  # seconds for one attempt to connect
 
 class Stream:
     """Hears the events with these routing keys. `opened` counts how often the connection was opened: what came while
-    there was none is missed. `tell` gets a line for people whenever it is lost, or back."""
+    there was none is missed. `tell` gets a line for people whenever it is lost, or back. Left without ever having been
+    open, it raises Unreachable."""
 
     def __init__(self, settings: Settings, keys: Sequence[str], tell: Callable[[str], None]) -> None:
         self.opened = 0
@@ -27,6 +30,14 @@ class Stream:
         self._connection.subscribe(tuple(keys))
         self._tell = tell
         self._trouble: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        self._connection.close()
+        if kind is None and not self.opened:
+            raise Unreachable.of("unreachable", str(self._trouble), "Is it running?")
 
     def receive(self, timeout: float, reach: float = REACH) -> Envelope | None:
         """The next event, or None where there is none within about `timeout` seconds, or no connection, which may take
@@ -43,15 +54,6 @@ class Stream:
             self._lost(error.problem.detail)
             return None
         return delivery.envelope() if delivery and not delivery.answers else None
-
-    def close(self) -> None:
-        """Hear no more."""
-        self._connection.close()
-
-    @property
-    def trouble(self) -> str | None:
-        """Why there is no connection at the moment."""
-        return self._trouble
 
     def _back(self) -> None:
         self.opened += 1
