@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,8 +9,8 @@ from pydantic import Field
 from bmid.handlers.base import QueryHandler, View
 from bmid.handlers.page import ListQuery, NamedOrder, Pattern
 from bmid.handlers.shape import disk_shape
-from bmid.model.entity import Disk
 from bmid.model.name import ImageRef, Label, NodeName, ProjectName
+from bmid.model.page import ListedDisk
 
 __all__ = ["QUERY", "ListDisks"]
 
@@ -33,12 +32,7 @@ class ListDisks(ListQuery):
 
 def answer(query: ListDisks, view: View) -> dict[str, Any]:
     """One page."""
-
-    def shapes(rows: Sequence[Disk]) -> list[dict[str, Any]]:
-        images = view.image_names(one.image for one in rows)
-        return [disk_shape(one, images.get(one.image)) for one in rows]
-
-    return query.answered(view, Disk, "disks", shapes)
+    return query.answered(view, ListedDisk, "disks", lambda rows: [disk_shape(one) for one in rows])
 
 
 QUERY = QueryHandler(ListDisks, answer)

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from bmid.handlers.base import QueryHandler, View
 from bmid.handlers.page import ListQuery, NamedOrder, Pattern
-from bmid.handlers.shape import node_shapes
-from bmid.model.entity import Node
+from bmid.handlers.shape import node_shape
 from bmid.model.name import ImageRef, Labels, ProjectName
+from bmid.model.page import ListedNode
 
 __all__ = ["QUERY", "ListNodes"]
 
@@ -34,7 +34,7 @@ class ListNodes(ListQuery):
 
 def answer(query: ListNodes, view: View) -> dict[str, Any]:
     """One page."""
-    return query.answered(view, Node, "nodes", lambda rows: node_shapes(view, rows))
+    return query.answered(view, ListedNode, "nodes", lambda rows: [node_shape(one) for one in rows])
 
 
 QUERY = QueryHandler(ListNodes, answer)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from bmid.model.entity import Disk
 from bmid.model.page import Asked, Lineage, Page
 
 __all__ = ["Lists"]
@@ -17,15 +16,8 @@ class Lists(Protocol):
     """Reads of many rows at once, each with one statement that reads what is asked for and no more."""
 
     def page(self, kind: type[E], asked: Asked) -> Page[E]:
-        """Rows of a kind, filtered and in order. Which filters there are is in the queries' own fields."""
-        ...
-
-    def disks_by_id(self, ids: Iterable[str | None]) -> Mapping[str, Disk]:
-        """Disks by their ids, without their seeds; None and unknown ids are left out."""
-        ...
-
-    def image_names(self, ids: Iterable[str]) -> Mapping[str, str]:
-        """`project/name` of images by their ids; unknown ids are left out."""
+        """Rows of a kind (ListedNode, ListedDisk, Image, Operation, Project), filtered and in order. Which filters
+        there are is in the queries' own fields."""
         ...
 
     def lineage(self, images: Sequence[str]) -> Mapping[str, Lineage]:

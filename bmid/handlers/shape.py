@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bmid.errors import Refused
-from bmid.handlers.base import View
-from bmid.model.entity import Boot, Disk, Image, Node, Project
+from bmid.model.entity import Boot, Image, Project
 from bmid.model.operation import Operation
-from bmid.model.page import Lineage
+from bmid.model.page import Lineage, ListedDisk, ListedNode
 
 __all__ = [
     "boot_shape",
     "disk_shape",
     "image_shape",
     "lineage_shape",
-    "node_shapes",
+    "node_shape",
     "operation_shape",
     "project_shape",
     "unknown",
@@ -60,13 +58,13 @@ def lineage_shape(lineage: Lineage) -> dict[str, Any]:
     }
 
 
-def disk_shape(disk: Disk, image: str | None) -> dict[str, Any]:
-    """A disk and where it is; `image` is project/name."""
+def disk_shape(disk: ListedDisk) -> dict[str, Any]:
+    """A disk and where it is."""
     return {
         "project": disk.project,
         "disk": disk.name,
-        "state": disk.state.value,
-        "image": image,
+        "state": disk.state,
+        "image": disk.image,
         "node": disk.node,
         "address": disk.address,
         "hostname": disk.hostname,
@@ -89,26 +87,20 @@ def boot_shape(boot: Boot) -> dict[str, Any]:
     }
 
 
-def node_shapes(view: View, nodes: Sequence[Node]) -> list[dict[str, Any]]:
-    """Nodes with their disks. No more is read than these nodes need."""
-    disks = view.disks_by_id(node.disk for node in nodes)
-    images = view.image_names(disk.image for disk in disks.values())
-    return [_node_shape(node, disks.get(node.disk or ""), images) for node in nodes]
-
-
-def _node_shape(node: Node, disk: Disk | None, images: Mapping[str, str]) -> dict[str, Any]:
+def node_shape(node: ListedNode) -> dict[str, Any]:
+    """A node and what it is on."""
     return {
         "node": node.name,
-        "state": disk.state.value if disk else "free",
-        "project": disk.project if disk else None,
-        "image": images.get(disk.image) if disk else None,
-        "disk": disk.name if disk else None,
-        "address": disk.address if disk else node.address,
-        "firmware": node.firmware.value,
+        "state": node.state,
+        "project": node.project,
+        "image": node.image,
+        "disk": node.disk,
+        "address": node.address,
+        "firmware": node.firmware,
         "boot_mac": node.boot_mac,
-        "macs": list(node.macs),
+        "macs": node.macs,
         "labels": node.labels,
-        "power": node.power.driver if node.power else None,
+        "power": node.power,
         "created_at": node.created_at.isoformat(),
     }
 

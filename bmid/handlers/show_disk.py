@@ -8,6 +8,7 @@ from bmid.handlers.base import QueryHandler, View
 from bmid.handlers.shape import disk_shape, unknown
 from bmid.messages.base import Query
 from bmid.model.name import DiskName, ProjectName
+from bmid.model.page import Asked, ListedDisk
 
 __all__ = ["QUERY", "ShowDisk"]
 
@@ -22,10 +23,10 @@ class ShowDisk(Query):
 
 def answer(query: ShowDisk, view: View) -> dict[str, Any]:
     """With its image."""
-    disk = view.disk_named(query.project, query.disk)
-    if disk is None:
+    found = view.page(ListedDisk, Asked("name", where={"project": query.project, "name": query.disk})).rows
+    if not found:
         raise unknown("disk", f"{query.project}/{query.disk}")
-    return {"disk": disk_shape(disk, view.image_names([disk.image]).get(disk.image))}
+    return {"disk": disk_shape(found[0])}
 
 
 QUERY = QueryHandler(ShowDisk, answer)

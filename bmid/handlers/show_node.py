@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from bmid.handlers.base import QueryHandler, View
-from bmid.handlers.shape import boot_shape, node_shapes, unknown
+from bmid.handlers.shape import boot_shape, node_shape, unknown
 from bmid.messages.base import Query
 from bmid.model.name import NodeName
+from bmid.model.page import Asked, ListedNode
 
 __all__ = ["QUERY", "ShowNode"]
 
@@ -21,12 +22,11 @@ class ShowNode(Query):
 
 def answer(query: ShowNode, view: View) -> dict[str, Any]:
     """With the boot that was watched last."""
-    node = view.node(query.node)
-    if node is None:
+    found = view.page(ListedNode, Asked("name", where={"name": query.node})).rows
+    if not found:
         raise unknown("node", query.node)
-    boot = view.boot(node.disk) if node.disk else None
-    [shape] = node_shapes(view, [node])
-    return {"node": shape | {"boot": boot_shape(boot) if boot else None}}
+    boot = view.boot(found[0].disk_id) if found[0].disk_id else None
+    return {"node": node_shape(found[0]) | {"boot": boot_shape(boot) if boot else None}}
 
 
 QUERY = QueryHandler(ShowNode, answer)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-__all__ = ["Asked", "Lineage", "Mark", "Page"]
+__all__ = ["Asked", "Lineage", "ListedDisk", "ListedNode", "Mark", "Page"]
 
 E = TypeVar("E")
 
@@ -33,10 +33,47 @@ class Asked:
 
 @dataclass(frozen=True)
 class Page(Generic[E]):
-    """The rows, without what a list never shows (seeds, plans). `more`: others come behind them."""
+    """The rows, without what a list never shows (plans, marks). `more`: others come behind them."""
 
     rows: tuple[E, ...]
     more: bool
+
+
+class ListedNode(NamedTuple):
+    """What is told of a node and the disk that it is on. `disk_id` is for further questions; `image` is
+    `project/name`, `power` the driver."""
+
+    id: str
+    name: str
+    created_at: datetime
+    firmware: str
+    boot_mac: str
+    macs: list[str]
+    labels: dict[str, str]
+    power: str | None
+    address: str | None
+    state: str
+    project: str | None
+    disk: str | None
+    disk_id: str | None
+    image: str | None
+
+
+class ListedDisk(NamedTuple):
+    """What is told of a disk: no seed, which may be as long as a book, and is secret. `image` is `project/name`."""
+
+    id: str
+    project: str
+    name: str
+    state: str
+    image: str
+    node: str | None
+    address: str | None
+    hostname: str | None
+    head: str | None
+    shard: str | None
+    size: int
+    created_at: datetime
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._write_lock = threading.Lock()
         self.engine = self._sqlite_engine() if self.sqlite else self._postgresql_engine(pool)
-        self._readers = self.engine.execution_options(reads=True)
+        # PostgreSQL's reads are as of each statement anyway; without BEGIN and ROLLBACK they are two round trips fewer.
+        autocommit = {} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._readers = self.engine.execution_options(reads=True, **autocommit)
         self.clock = clock or (SqliteClock() if self.sqlite else PostgresqlClock())
 
     def _postgresql_engine(self, pool: int) -> Engine:

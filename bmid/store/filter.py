@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, cast, exists, func, literal_column, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ColumnElement, String, Table, and_, literal, literal_column, select
 
-from bmid.model.entity import Disk, Image, Node, Project
+from bmid.model.entity import Image, Project
 from bmid.model.operation import FINAL, Operation, Phase
+from bmid.model.page import ListedDisk, ListedNode
 from bmid.store import schema
 
 __all__ = ["FILTERS"]
@@ -26,6 +26,8 @@ def _like(column: ColumnElement[Any]) -> Callable[[Any, str], Clause]:
     """A pattern with * and ?, in which nothing else has a meaning."""
 
     def clause(pattern: str, _dialect: str) -> Clause:
+        if "*" not in pattern and "?" not in pattern:
+            return column == pattern  # which an index finds
         escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         return column.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
 
@@ -36,15 +38,10 @@ def _labelled(table: Table) -> Callable[[Any, str], Clause]:
     """All of these labels, with these values."""
 
     def clause(labels: Mapping[str, str], dialect: str) -> Clause:
-        if dialect == "postgresql":
-            return cast(table.c.labels, JSONB).contains(dict(labels))
-        each = func.json_each(table.c.labels).table_valued("key", "value")
-        having = [
-            exists(select(1).select_from(one).where(one.c.key == key, one.c.value == value))
-            for number, (key, value) in enumerate(labels.items())
-            for one in (each.alias(f"label{number}"),)
-        ]
-        return and_(*having)
+        # A key may have dots, but no quotes.
+        keys = {key: key if dialect == "postgresql" else f'$."{key}"' for key in labels}
+        found = table.c.labels.op("->>", return_type=String())
+        return and_(*(found(literal(keys[key], String())) == value for key, value in labels.items()))
 
     return clause
 
@@ -54,15 +51,8 @@ def _image_id(reference: tuple[str, str]) -> Any:
     return select(schema.image.c.id).where(schema.image.c.project == project, schema.image.c.name == name)
 
 
-def _on_disk(clause: Callable[[Any], Clause]) -> Callable[[Any, str], Clause]:
-    """Nodes that have such a disk."""
-    return lambda value, _dialect: schema.node.c.disk.in_(select(schema.disk.c.id).where(clause(value)))
-
-
-def _node_state(state: str, dialect: str) -> Clause:
-    if state == "free":
-        return schema.node.c.disk.is_(None)
-    return _on_disk(lambda value: schema.disk.c.state == value)(state, dialect)
+def _node_state(state: str, _dialect: str) -> Clause:
+    return schema.node.c.disk.is_(None) if state == "free" else schema.disk.c.state == state
 
 
 def _phase(phase: str, _dialect: str) -> Clause:
@@ -74,15 +64,15 @@ def _phase(phase: str, _dialect: str) -> Clause:
 COMMAND_NODE: ColumnElement[Any] = literal_column(schema.COMMAND_NODE)
 FILTERS: Mapping[type, Mapping[str, Callable[[Any, str], Clause]]] = {
     Project: {"name": _like(schema.project.c.name)},
-    Node: {
+    ListedNode: {
         "name": _like(schema.node.c.name),
-        "project": _on_disk(lambda value: schema.disk.c.project == value),
+        "project": _equal(schema.disk.c.project),
         "state": _node_state,
-        "image": _on_disk(lambda value: schema.disk.c.image.in_(_image_id(value))),
+        "image": lambda value, _dialect: schema.disk.c.image.in_(_image_id(value)),
         "firmware": _equal(schema.node.c.firmware),
         "labels": _labelled(schema.node),
     },
-    Disk: {
+    ListedDisk: {
         "name": _like(schema.disk.c.name),
         "project": _equal(schema.disk.c.project),
         "state": _equal(schema.disk.c.state),
