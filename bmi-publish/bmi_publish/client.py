@@ -174,30 +174,26 @@ class Client:
     def upload(self, address: str, token: str, file: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """PUT a file to the address that an accepted event named. `progress` gets bytes done and in all. Heartbeats
         of the connection go on meanwhile. Raises UploadFailed."""
-
-        def beat(done: int, total: int) -> None:
-            self._connection.beat()
-            if progress:
-                progress(done, total)
-
         from bmi_publish.upload import send_file  # noqa: PLC0415 - httpx takes 0.1 s to load
 
-        send_file(address, token, file, beat)
+        send_file(address, token, file, self._beating(progress))
 
     def download(
         self, address: str, token: str, target: BinaryIO, progress: Callable[[int, int], None] | None = None
     ) -> str:
         """GET an exported file from the address that an outcome event named into an open file; its SHA-256. Heartbeats
         of the connection go on meanwhile. Raises DownloadFailed."""
+        from bmi_publish.download import fetch_file  # noqa: PLC0415 - httpx takes 0.1 s to load
 
-        def beat(done: int, total: int) -> None:
+        return fetch_file(address, token, target, self._beating(progress))
+
+    def _beating(self, progress: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
+        def step(done: int, total: int) -> None:
             self._connection.beat()
             if progress:
                 progress(done, total)
 
-        from bmi_publish.download import fetch_file  # noqa: PLC0415 - httpx takes 0.1 s to load
-
-        return fetch_file(address, token, target, beat)
+        return step
 
 
 def _answer(answer: Envelope) -> dict[str, Any]:

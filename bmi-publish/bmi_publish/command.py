@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import click
-from pydantic import ValidationError
 
 from bmi_publish.boot import BOOTED
 from bmi_publish.option import Form as Fields
-from bmi_publish.option import form_of
+from bmi_publish.option import checked, form_of
 from bmi_publish.paging import LARGEST, is_list, newest_first
-from bmi_publish.parameter import common_options, duration, finish, key_of, publish_options, settings_of
+from bmi_publish.parameter import common_options, duration, finish, key_of, project_of, publish_options, settings_of
 from bmi_publish.report import Form
 from bmi_publish.run import Wish, ask, dispatch
 from bmi_publish.settings import Settings
@@ -88,9 +87,9 @@ def _messages(
 ) -> dict[str, Message]:
     """The messages, by name. Raises UsageError with all that is wrong."""
     if "project" in message.model_fields and fields.subject != "project" and not _of_the_site(message):
-        values = {**values, "project": values.get("project") or settings.project}
-        if not values["project"] and message.model_fields["project"].is_required():
-            raise click.UsageError("Missing option '--project' (or BMI_PROJECT, or `project` in the settings file).")
+        given = values.get("project")
+        required = message.model_fields["project"].is_required()
+        values = {**values, "project": project_of(given, settings) if required else given or settings.project}
     data = fields.data(values)
     names: Sequence[Any] = [""]
     try:
@@ -102,11 +101,8 @@ def _messages(
         raise click.UsageError(str(error)) from None
     found = {}
     for name in names:
-        given = {**data, fields.subject: name} if name and fields.subject else data
-        try:
-            found[name or ",".join(group or ())] = message.model_validate(given)
-        except ValidationError as error:
-            raise click.UsageError(_wrong(error)) from None
+        one = {**data, fields.subject: name} if name and fields.subject else data
+        found[name or ",".join(group or ())] = checked(message, one)
     return found
 
 
@@ -114,11 +110,6 @@ def _of_the_site(message: type[Message]) -> bool:
     """Whether it lists what belongs to no project: there the user's own project is no more than a filter."""
     noun, verb = message.type.split(".")[1:3]
     return verb == "list" and noun in SITE
-
-
-def _wrong(error: ValidationError) -> str:
-    lines = [f"{'.'.join(str(part) for part in one['loc']) or 'message'}: {one['msg']}" for one in error.errors()]
-    return "; ".join(lines)
 
 
 def _single(fields: Fields, values: Mapping[str, Any]) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import BinaryIO
 
 import httpx
@@ -70,8 +69,7 @@ def fetch_file(address: str, token: str, target: BinaryIO, progress: Callable[[i
                 if answer.status_code != 503:
                     raise error
         except httpx.TransportError as broken:
-            detail = f"{address}: {type(broken).__name__} {broken}".strip()
-            error = DownloadFailed.of("download-failed", detail, "Check the way there, and fetch it again.")
+            error = _broken(address, broken)
         except OSError as broken:
             raise DownloadFailed.of("download-failed", f"it can't be written: {broken.strerror or broken}") from None
         tries = 0 if fetch.done > before else tries + 1
@@ -83,20 +81,18 @@ def fetch_file(address: str, token: str, target: BinaryIO, progress: Callable[[i
 
 def remove_file(address: str, token: str) -> None:
     """Have the file taken away where it was fetched from. Raises DownloadFailed."""
-    with _translated(address):
+    try:
         answer = httpx.delete(address, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT)
+    except httpx.TransportError as broken:
+        raise _broken(address, broken) from None
     if not answer.is_success and answer.status_code != 410:
         raise _refused(address, answer)
 
 
-@contextmanager
-def _translated(address: str) -> Iterator[None]:
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise DownloadFailed.of("download-failed", f"{address}: {type(error).__name__} {error}".strip()) from None
+def _broken(address: str, error: httpx.TransportError) -> PublishError:
+    detail = f"{address}: {type(error).__name__} {error}".strip()
+    return DownloadFailed.of("download-failed", detail, "Check the way there, and fetch it again.")
 
 
 def _refused(address: str, answer: httpx.Response) -> PublishError:
-    problem = refusal_of(address, answer, "download-failed")
-    return DownloadFailed(problem)
+    return DownloadFailed(refusal_of(address, answer, "download-failed"))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bmi_publish.error import UploadFailed
-from bmi_publish.option import form_of
-from bmi_publish.parameter import common_options, finish, publish_options, settings_of
+from bmi_publish.option import checked, form_of
+from bmi_publish.parameter import common_options, finish, project_of, publish_options, settings_of
 from bmi_publish.progress import Bars
 from bmi_publish.report import Form, tell_results, tell_tickets
 from bmi_publish.result import Result, State
@@ -42,16 +42,10 @@ def upload_command(message: type[Command]) -> click.Command:
     def run(ctx: click.Context, **values: Any) -> None:
         settings = settings_of(ctx)
         data = fields.data(values)
-        data.setdefault("project", settings.project)
-        if not data["project"]:
-            raise click.UsageError("Missing option '--project' (or BMI_PROJECT, or `project` in the settings file).")
+        data["project"] = project_of(values["project"], settings)
         token = secrets.token_urlsafe(32)
         data |= {"image": values["name"], "source": {"upload": hashlib.sha256(token.encode()).hexdigest()}}
-        try:
-            command = message.model_validate(data)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
-        ticket = Ticket.of(envelope_of(command, settings.source, correlation=values["correlation"]))
+        ticket = Ticket.of(envelope_of(checked(message, data), settings.source, correlation=values["correlation"]))
         form = Form(values["output"], values["column"], single=True, noun="image")
         upload = _Upload(values["file"], token, ticket, values["name"], form)
         finish(ctx, lambda: upload.run(settings, values["timeout"], bool(values["wait"])))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from bmi_publish.error import PublishError
-from bmi_publish.parameter import common_options, finish, publish_options, settings_of
+from bmi_publish.option import checked
+from bmi_publish.parameter import common_options, finish, project_of, publish_options, settings_of
 from bmi_publish.progress import Bars
 from bmi_publish.report import Form, complain, tell_results
 from bmi_publish.result import Result, State
@@ -33,19 +34,14 @@ def download_command(message: type[Command]) -> click.Command:
 
     def run(ctx: click.Context, **values: Any) -> None:
         settings = settings_of(ctx)
-        project = values["project"] or settings.project
-        if not project:
-            raise click.UsageError("Missing option '--project' (or BMI_PROJECT, or `project` in the settings file).")
+        project = project_of(values["project"], settings)
         token = secrets.token_urlsafe(32)
         to = {
             "file": f"{values['image']}-{new_id()}.{values['format']}",
             "format": values["format"],
             "token": hashlib.sha256(token.encode()).hexdigest(),
         }
-        try:
-            command = message.model_validate({"project": project, "image": values["image"], "to": to})
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
+        command = checked(message, {"project": project, "image": values["image"], "to": to})
         ticket = Ticket.of(envelope_of(command, settings.source, correlation=values["correlation"]))
         form = Form(values["output"], values["column"], single=True, noun="image")
         try:

@@ -8,11 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
-__all__ = ["Form", "form_of"]
+from bmid.messages.base import Message
+
+__all__ = ["Form", "checked", "form_of"]
+
+M = TypeVar("M", bound=Message)
 
 
 def _json(value: str) -> Any:
@@ -83,6 +88,15 @@ class Form:
                 place = place.setdefault(part, {})
             place[field.path[-1]] = dict(value) if field.pairs else list(value) if isinstance(value, tuple) else value
         return data
+
+
+def checked(message: type[M], data: Mapping[str, Any]) -> M:
+    """The message. Raises UsageError with all that is wrong."""
+    try:
+        return message.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in one['loc']) or 'message'}: {one['msg']}" for one in error.errors()]
+        raise click.UsageError("; ".join(lines)) from None
 
 
 def form_of(schema: Mapping[str, Any], noun: str, verb: str) -> Form:

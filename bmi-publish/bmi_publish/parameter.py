@@ -14,7 +14,7 @@ from bmi_publish.output import FORMATS
 from bmi_publish.report import complain
 from bmi_publish.settings import Settings, load
 
-__all__ = ["common_options", "duration", "finish", "key_of", "publish_options", "settings_of"]
+__all__ = ["common_options", "duration", "finish", "key_of", "project_of", "publish_options", "settings_of"]
 
 WAIT_TIMEOUT = 900.0
 INTERRUPTED = 130
@@ -71,6 +71,14 @@ def settings_of(ctx: click.Context) -> Settings:
     except PublishError as error:
         complain(error.problem)
         ctx.exit(error.exit_code)
+
+
+def project_of(given: str | None, settings: Settings) -> str:
+    """The project that is named, or else the user's own. Raises UsageError where there is none."""
+    project = given or settings.project
+    if not project:
+        raise click.UsageError("Missing option '--project' (or BMI_PROJECT, or `project` in the settings file).")
+    return project
 
 
 def finish(ctx: click.Context, work: Callable[[], int]) -> None:
