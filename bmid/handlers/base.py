@@ -46,8 +46,8 @@ class View(Lists, Protocol):
         """Addresses in use on a network, each with the name of the disk or node that has it."""
         ...
 
-    def parked_at(self, network: str, address: str) -> Disk | None:
-        """The parked disk that keeps an address."""
+    def disk_at(self, network: str, address: str) -> Disk | None:
+        """The disk that has an address, or keeps it while it is parked."""
         ...
 
     def homes(self) -> Sequence[Home]:

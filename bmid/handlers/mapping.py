@@ -77,9 +77,10 @@ def free_address(context: Context, node: Node) -> str:
         raise Refused("network-unknown", f"there is no boot network {context.site.network}")
     taken = dict(view.addresses(network.name))
     wished = node.address
-    if wished and taken.get(wished) == node.name:
-        del taken[wished]
-    elif wished and wished in taken and view.parked_at(network.name, wished):
+    holder = view.disk_at(network.name, wished) if wished else None
+    if wished and holder is None:
+        taken.pop(wished, None)  # by the node's own wish; no two nodes wish for the same
+    elif holder and holder.state is DiskState.PARKED:
         wished = None
     return placement.choose_address(network, taken, wished, node.name)
 

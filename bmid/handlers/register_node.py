@@ -115,11 +115,10 @@ def _require_unique(command: RegisterNode, context: Context) -> None:
     network = context.view.network(context.site.network)
     if network:
         _require_usable(command.address, network, {network.portal, *(home.portal for home in context.view.homes())})
-    holder = context.view.addresses(context.site.network).get(command.address)
-    mine = context.view.node(command.node)
-    disk = context.view.disk(mine.disk) if mine and mine.disk else None
-    if holder and holder not in (command.node, disk.name if disk else None):
-        raise Refused("address-taken", f"address {command.address} is in use by {holder}", todo="Choose another one.")
+    holder = context.view.disk_at(context.site.network, command.address)
+    if holder and holder.node != command.node:
+        detail = f"address {command.address} is in use by {holder.name}"
+        raise Refused("address-taken", detail, todo="Choose another one.")
 
 
 def _require_usable(address: str, network: Network, portals: set[str]) -> None:

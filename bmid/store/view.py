@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Select, Table, bindparam, select
 
-from bmid.model.entity import Boot, Disk, DiskState, Image, ImageDefault, Network, Node, Project, default_id
+from bmid.model.entity import Boot, Disk, Image, ImageDefault, Network, Node, Project, default_id
 from bmid.model.operation import Operation
 from bmid.store import heads, inbox, operations, schema
 from bmid.store.database import Tx
@@ -128,9 +128,9 @@ class StoreView(Pages):
         )
         return {row.address: row.name for rows in (wished, used) for row in rows}
 
-    def parked_at(self, network: str, address: str) -> Disk | None:
-        """The parked disk that keeps an address."""
-        return self._one(Disk, network=network, address=address, state=DiskState.PARKED)
+    def disk_at(self, network: str, address: str) -> Disk | None:
+        """The disk that has an address."""
+        return self._one(Disk, network=network, address=address)
 
     def homes(self) -> Sequence[Shard]:
         """Shards of living heads."""

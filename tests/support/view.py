@@ -124,8 +124,8 @@ class MemoryView(View):
     def number(self) -> int:
         return next(self._numbers)
 
-    def parked_at(self, network: str, address: str) -> Disk | None:
-        return self._one(Disk, network=network, address=address, state=DiskState.PARKED)
+    def disk_at(self, network: str, address: str) -> Disk | None:
+        return self._one(Disk, network=network, address=address)
 
     def members(self, group: str) -> Sequence[Operation]:
         return self._all(Operation, parent=group)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from bmid.errors import Refused, TransientError
 from bmid.model.entity import DiskState, Firmware
 from tests.support.plan import handler_of, plan_of, refused
-from tests.support.view import NETWORK, MemoryView, context, disk, image, node, project
+from tests.support.view import KEPT, NETWORK, MemoryView, context, disk, image, node, project
 
 MAP = {"project": "p1", "node": "n1", "image": "debian"}
 UNMAP = {"project": "p1", "node": "n1"}
@@ -40,6 +40,8 @@ REFUSALS: list[tuple[str, dict[str, Any], tuple[Any, ...], str, tuple[str, ...]]
     ("node.register", {"node": "n1", "macs": ["52:54:00:00:00:02"]}, (node(disk="id-d1"), disk()),
      "node-mapped", ("n1",)),
     ("node.register", {**REGISTER, "address": "10.77.0.60"}, (node(disk="id-d1"), disk()), "node-mapped", ("n1",)),
+    ("node.register", {**REGISTER, "address": "10.77.0.10"}, (disk("n1", node="n2"),), "address-taken", ("use",)),
+    ("node.register", {**REGISTER, "address": "10.77.0.10"}, (node(), KEPT), "address-taken", ("10.77.0.10", "d1")),
     ("node.remove", {"node": "n1"}, (node(disk="id-d1"), disk()), "node-mapped", ("n1", "d1", "p1")),
     ("node.map", MAP, (image(), node()), "project-unknown", ("p1",)),
     ("node.map", MAP, (project(), node()), "image-unknown", ("p1/debian",)),
@@ -58,6 +60,8 @@ REFUSALS: list[tuple[str, dict[str, Any], tuple[Any, ...], str, tuple[str, ...]]
     ("node.map", MAP, (project(), image(), node(), *FULL), "network-full", ("3", "default")),
     ("node.map", MAP, (project(), image(), node(address="10.77.0.10"), disk(node="n2")),
      "address-taken", ("10.77.0.10", "d1")),
+    ("node.map", MAP, (project(), image(), node(address="10.77.0.10"), disk("n1", project="p2", node="n2")),
+     "address-taken", ("10.77.0.10",)),
     ("node.unmap", UNMAP, (project(),), "node-unknown", ("n1",)),
     ("node.unmap", {**UNMAP, "project": "p2"}, (image(), node(disk="id-d1"), disk()),
      "node-of-another-project", ("n1", "p2")),
