@@ -19,9 +19,9 @@ N1 = {"project": "p1", "node": "n1"}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
     """A site with a mapped node."""
-    site = Bench(tmp_path).open()
+    site = Bench(tmp_path, blank=blank).open()
     site.furnish("n1")
     site.do("node.map", **N1, image="debian")
     yield site

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,8 +15,8 @@ from bmid.handlers.export_image import ExportImage, ExportPlace
 from bmid.handlers.place import RbdImage
 from bmid.handlers.remove_image import RemoveImage
 from lab.ceph import Ceph
-from tests.integration.test_message_image import full
 from tests.support.bmid import Builder, House, new_token
+from tests.support.full import full, small
 from tests.support.image import MIB, bios_disk
 from tests.support.strange import STRANGE, content, foreign
 
@@ -38,7 +36,6 @@ def to_pool(name: str, pool: str = STRANGE) -> ExportPlace:
 def test_an_exported_file_holds_the_image_and_is_alone_in_the_folder(house: House, form: str, tmp_path: Path) -> None:
     project = house.project()
     image, name = house.image(project, bios_disk() + os.urandom(MIB)), house.name("out")
-    source = (house.bmid.imports / house.name("x")).parent
     before = set(house.bmid.exports.iterdir())
     said = house.did(ExportImage(project=project, image=image, to=ExportPlace(file=name, format=form)))
     file = house.bmid.exports / name
@@ -49,7 +46,6 @@ def test_an_exported_file_holds_the_image_and_is_alone_in_the_folder(house: Hous
     disk = whole if form == "raw" else raw(file, tmp_path)
     assert disk[: 4 * MIB] == bios_disk()
     assert len(disk) == 5 * MIB
-    assert source.is_dir()
     house.did(RemoveImage(project=project, image=image))
     assert file.exists()
 
@@ -135,16 +131,6 @@ def test_an_export_while_the_pool_is_full_ends_and_leaves_nothing_and_the_next_t
         assert problem.slug in ("pool-full", "storage-timeout")
         assert problem.todo
     house.did(command)
-
-
-@contextmanager
-def small(folder: Path, size: str) -> Iterator[None]:
-    """The folder is a file system of that size."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_an_export_to_a_disk_that_is_full_ends_and_leaves_nothing_and_the_next_try_works(builder: Builder) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ from bmid.handlers.list_images import ListImages
 from bmid.handlers.map_node import MapNode
 from bmid.handlers.unmap_node import UnmapNode
 from lab.ceph import Ceph
-from lab.process import wait_for
 from tests.support.bmid import Builder, House
+from tests.support.full import full
 from tests.support.image import MIB, PACKERS, bios_disk, empty_qcow2, qcow2
 
 
@@ -153,27 +152,6 @@ def test_a_huge_sparse_raw_file_is_refused(narrow: House) -> None:
     with narrow.nothing_left():
         problem = narrow.refusal(ImportImage(project=project, image="i", source=source), State.FAILED)
     assert problem.slug == "too-large"
-
-
-@contextmanager
-def full(ceph: Ceph) -> Iterator[None]:
-    """The cluster holds itself for full, as it does when its disks are: here, because its limits are lowered."""
-    ratios = {"nearfull": 0.85, "backfillfull": 0.9, "full": 0.95}
-    with ceph.admin() as administrator:
-
-        def pool_is_full() -> bool:
-            pools = administrator.command("osd dump")["pools"]
-            return any("full" in pool["flags_names"].split(",") for pool in pools)
-
-        try:
-            for name in ratios:
-                administrator.command(f"osd set-{name}-ratio", ratio=1e-9)
-            wait_for(pool_is_full, 20, "a full pool")
-            yield
-        finally:
-            for name in reversed(ratios):
-                administrator.command(f"osd set-{name}-ratio", ratio=ratios[name])
-            wait_for(lambda: not pool_is_full(), 20, "room in the pool")
 
 
 def test_a_full_pool_ends_an_import_with_what_to_do_and_nothing_left(builder: Builder, ceph: Ceph) -> None:
