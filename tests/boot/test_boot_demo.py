@@ -71,8 +71,10 @@ def test_the_demonstration_sees_all_of_it_in_less_than_three_minutes(tmp_path: P
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.monotonic() - began < 180
-    for seen in (r"n1, bios, .*host=n1 root=/dev/sda2", r"n2, uefi, .*host=n2 root=/dev/sda2", "FILES: n1 in /only-n1",
-                 "there are 2 clones, 2 targets", "nothing is left: 0 clones, 0 targets, 0 sessions"):  # fmt: skip
+    for seen in (r"n1, bios, .*host=n1 root=/dev/sda2", r"n2, uefi, .*host=n2 root=/dev/sda2",
+                 "n1 sees the file that n1 wrote, and no other: FILES: n1 in /only-n1", "there are 2 clones, 2 targets",
+                 "node snapshot n1", "n2 sees the file that n1 wrote", "unmap n2 --disk park", r"n3, .*host=n2 root=",
+                 "n3 sees the file that n2 wrote", "nothing is left: 0 clones, 0 targets, 0 sessions"):  # fmt: skip
         assert re.search(seen, done.stdout), done.stdout
     assert not folder.exists()
     assert left_of(folder) == []
