@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,18 +21,6 @@ README = Path(__file__).parents[2] / "bmi-publish" / "README.md"
 
 
 MAP = MapNode(project="p1", node="n1", image="debian-12")
-
-
-@pytest.fixture
-def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
-    with FakeBmid(rabbitmq) as fake:
-        yield fake
-
-
-@pytest.fixture
-def client(rabbitmq: RabbitMQ, bmid: FakeBmid, tmp_path: object) -> Iterator[Client]:
-    with Client(rabbitmq.url("alice"), source="/test") as one:
-        yield one
 
 
 def test_a_broker_that_is_not_there_is_said_within_the_time_allowed() -> None:

@@ -12,24 +12,12 @@ from pathlib import Path
 import pytest
 
 from bmid.messages.envelope import Envelope
-from lab.rabbitmq import RabbitMQ
 from tests.support.bmid import House
 from tests.support.command_line import Run, command_line
 from tests.support.fake_bmid import Event, FakeBmid, fails
 from tests.support.image import bios_disk
 
 CONTENT = bytes(range(256)) * 8192
-
-
-@pytest.fixture
-def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
-    with FakeBmid(rabbitmq) as fake:
-        yield fake
-
-
-@pytest.fixture
-def run(rabbitmq: RabbitMQ, tmp_path: Path) -> Run:
-    return command_line(rabbitmq, tmp_path)
 
 
 class Server:

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from bmid.errors import Problem
 from bmid.messages.envelope import Envelope
-from lab.rabbitmq import RabbitMQ
-from tests.support.command_line import Run, command_line
+from tests.support.command_line import Run
 from tests.support.fake_bmid import Event, FakeBmid
-
-
-@pytest.fixture
-def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
-    with FakeBmid(rabbitmq) as fake:
-        yield fake
-
-
-@pytest.fixture
-def run(rabbitmq: RabbitMQ, tmp_path: Path) -> Run:
-    return command_line(rabbitmq, tmp_path)
-
 
 MAP = ("node", "map", "n1", "--image", "debian-12", "--wait")
 

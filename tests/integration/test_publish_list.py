@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from bmi_publish import Client
 from bmid.handlers.list_nodes import ListNodes
 from bmid.messages.envelope import Envelope
 from lab.rabbitmq import RabbitMQ
-from tests.support.command_line import Run, command_line
+from tests.support.command_line import Run
 from tests.support.fake_bmid import FakeBmid
 
 NODES = [f"n{number:04}" for number in range(1200)]
@@ -33,17 +31,12 @@ class Pages:
 
 
 @pytest.fixture
-def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
-    with FakeBmid(rabbitmq) as fake:
-        fake.results["bmi.node.list.v1"] = Pages("nodes", [{"node": name, "state": "free"} for name in NODES])
-        operations = [{"operation": f"o{number}", "phase": "failed"} for number in range(250)]
-        fake.results["bmi.operation.list.v1"] = Pages("operations", operations)
-        yield fake
-
-
-@pytest.fixture
-def run(rabbitmq: RabbitMQ, tmp_path: Path) -> Run:
-    return command_line(rabbitmq, tmp_path)
+def bmid(bmid: FakeBmid) -> FakeBmid:
+    """One with long lists."""
+    bmid.results["bmi.node.list.v1"] = Pages("nodes", [{"node": name, "state": "free"} for name in NODES])
+    operations = [{"operation": f"o{number}", "phase": "failed"} for number in range(250)]
+    bmid.results["bmi.operation.list.v1"] = Pages("operations", operations)
+    return bmid
 
 
 def test_a_list_is_followed_to_its_end(run: Run, bmid: FakeBmid) -> None:

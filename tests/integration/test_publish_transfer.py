@@ -13,20 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.rabbitmq import RabbitMQ
-from tests.support.command_line import Run, command_line
+from tests.support.command_line import Run
 from tests.support.fake_bmid import FakeBmid, fails
-
-
-@pytest.fixture
-def bmid(rabbitmq: RabbitMQ) -> Iterator[FakeBmid]:
-    with FakeBmid(rabbitmq) as fake:
-        yield fake
-
-
-@pytest.fixture
-def run(rabbitmq: RabbitMQ, tmp_path: Path) -> Run:
-    return command_line(rabbitmq, tmp_path)
 
 
 class Server:
