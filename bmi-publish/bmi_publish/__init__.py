@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bmi_publish.boot import BOOTED
     from bmi_publish.client import Client
-    from bmi_publish.error import BadSettings, NotAllowed, PublishError, QueryFailed, Unreachable, UploadFailed
+    from bmi_publish.error import (
+        BadSettings,
+        DownloadFailed,
+        NotAllowed,
+        PublishError,
+        QueryFailed,
+        Unreachable,
+        UploadFailed,
+    )
     from bmi_publish.result import Result, State
     from bmi_publish.ticket import Ticket
 
@@ -26,6 +34,7 @@ __all__ = [
     "NotAllowed",
     "QueryFailed",
     "UploadFailed",
+    "DownloadFailed",
     "BadSettings",
 ]
 

@@ -48,16 +48,17 @@ class Root(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The nouns and the commands of our own."""
-        return sorted({*super().list_commands(ctx), *self._verbs()})
+        return sorted({*super().list_commands(ctx), *self._verbs})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A noun with its verbs."""
         own = super().get_command(ctx, cmd_name)
-        if own or cmd_name not in self._verbs():
+        if own or cmd_name not in self._verbs:
             return own
-        verbs = self._verbs()[cmd_name]
+        verbs = self._verbs[cmd_name]
         return Noun(self.registry, verbs, name=cmd_name, short_help=", ".join(sorted({*verbs, *_own(cmd_name, verbs)})))
 
+    @cached_property
     def _verbs(self) -> dict[str, dict[str, str]]:
         """The type of each verb of each noun; of several versions the last."""
         commands = [kind for kind, handler in self.registry.commands.items() if not handler.internal]

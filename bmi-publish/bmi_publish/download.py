@@ -9,18 +9,14 @@ from typing import BinaryIO
 
 import httpx
 
-from bmi_publish.error import PublishError
+from bmi_publish.error import DownloadFailed, PublishError
 from bmi_publish.upload import refusal_of
 
-__all__ = ["DownloadFailed", "fetch_file", "remove_file"]
+__all__ = ["fetch_file", "remove_file"]
 
 ATTEMPTS = 5  # in a row without a byte
 PAUSE = 1.0  # seconds
 TIMEOUT = httpx.Timeout(connect=10.0, write=10.0, read=60.0, pool=10.0)
-
-
-class DownloadFailed(PublishError):
-    """The bytes did not arrive."""
 
 
 class _Fetch:

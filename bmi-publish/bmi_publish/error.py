@@ -6,7 +6,16 @@ from typing import ClassVar
 
 from bmid.errors import Problem
 
-__all__ = ["BadSettings", "Lost", "NotAllowed", "PublishError", "QueryFailed", "Unreachable", "UploadFailed"]
+__all__ = [
+    "BadSettings",
+    "DownloadFailed",
+    "Lost",
+    "NotAllowed",
+    "PublishError",
+    "QueryFailed",
+    "Unreachable",
+    "UploadFailed",
+]
 
 
 class PublishError(Exception):
@@ -41,7 +50,11 @@ class QueryFailed(PublishError):
 
 
 class UploadFailed(PublishError):
-    """The bytes did not arrive."""
+    """The bytes did not arrive at the server."""
+
+
+class DownloadFailed(PublishError):
+    """The bytes did not arrive here."""
 
 
 class BadSettings(PublishError):

@@ -1,4 +1,4 @@
-"""`image upload`: the import command, the transfer and the waiting in one go. The only sub-command made by hand."""
+"""`image upload`: the import command, the transfer and the waiting in one go."""
 
 from __future__ import annotations
 

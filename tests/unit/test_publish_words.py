@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel, Field
 
-from bmi_publish.error import BadSettings
+import bmi_publish
+from bmi_publish import error
+from bmi_publish.error import BadSettings, PublishError
 from bmi_publish.option import form_of
 from bmi_publish.output import records_of, show
 from bmi_publish.parameter import common_options, duration, publish_options
@@ -218,6 +220,11 @@ def test_a_raw_message_keeps_what_it_says_of_itself() -> None:
     content = {"type": "t", "id": "i", "source": "/o", "subject": "x/y", "traceparent": "00-1", "data": {"a": 1}}
     envelope = envelope_of_raw(json.loads(json.dumps(content)), "/s")
     assert (envelope.id, envelope.source, envelope.subject, envelope.traceparent) == ("i", "/o", "x/y", "00-1")
+
+
+def test_every_error_that_a_caller_may_catch_is_in_the_package() -> None:
+    kinds = {name for name, kind in vars(error).items() if isinstance(kind, type) and issubclass(kind, PublishError)}
+    assert {name for name in kinds if not hasattr(bmi_publish, name)} == set()
 
 
 def test_importing_the_command_loads_neither_broker_nor_http_nor_tables() -> None:
