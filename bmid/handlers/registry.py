@@ -11,7 +11,7 @@ from typing import Any
 from bmid import handlers
 from bmid.handlers.base import Handler, QueryHandler
 from bmid.handlers.group import GROUP, GroupFinished
-from bmid.messages.base import Command, Event
+from bmid.messages.base import Command, Event, NodeCommand
 from bmid.messages.operation import (
     CommandRejected,
     OperationAccepted,
@@ -37,7 +37,9 @@ class Registry:
 
     def ends(self, kind: str) -> tuple[str, ...]:
         """The types of the events that a command of this type may end with, other than its rejection."""
-        return (self.commands[kind].outcome.type, GroupFinished.type, OperationPlanned.type, OperationFailed.type)
+        handler = self.commands[kind]
+        group = (GroupFinished.type,) if issubclass(handler.command, NodeCommand) else ()
+        return (handler.outcome.type, *group, OperationPlanned.type, OperationFailed.type)
 
 
 def discover() -> Registry:

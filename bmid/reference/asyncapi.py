@@ -16,7 +16,7 @@ from bmid.engine.answerer import ANSWERED
 from bmid.handlers.registry import Registry
 from bmid.messages.base import Message
 from bmid.messages.envelope import CONTENT_TYPE
-from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed
+from bmid.messages.operation import CommandRejected, OperationAccepted
 from bmid.reference.example import OPERATION, PROBLEM, example
 from bmid.reference.schema import ENVELOPE, KIND, public_messages, schemas
 
@@ -30,9 +30,9 @@ key, and with the property `user_id` set to the broker's user; events come with 
 
 The operations are seen from bmid: it receives commands and queries, and sends events and answers. The id of a command
 is its idempotency key, together with the user and the source: sent again, it has no second effect and is answered with
-the same events. A command has exactly one end: its own event, `bmi.operation.failed.v1` or `bmi.command.rejected.v1`.
+the same events. A command has exactly one end: its own event, `bmi.operation.failed.v1` or `bmi.command.rejected.v1`;
+that of a dry run is `bmi.operation.planned.v1`, and that of a group of nodes is `bmi.group.finished.v1`.
 """
-COMMAND_EVENTS = (OperationAccepted.type, OperationFailed.type, CommandRejected.type)
 TIME = "2026-11-21T09:00:00+00:00"
 MESSAGE = "019abc0f-3a5c-7d21-b0c4-e5f60718293a"
 USER = "my-service"
@@ -127,8 +127,8 @@ def _operation(registry: Registry, kind: str, of: str) -> Json:
         "bindings": {"amqp": {**binding, "bindingVersion": "0.3.0"}},
     }
     if of == "command":
-        ends = (registry.commands[kind].outcome.type, *COMMAND_EVENTS)
-        operation["description"] = f"It is answered by events: {', '.join(f'`{end}`' for end in ends)}."
+        events = (OperationAccepted.type, *registry.ends(kind), CommandRejected.type)
+        operation["description"] = f"It is answered by events: {', '.join(f'`{event}`' for event in events)}."
     elif of == "query":
         operation["reply"] = {
             "address": {"location": "$message.header#/reply_to", "description": "the property `reply_to`"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from functools import reduce
@@ -72,6 +73,17 @@ def test_channels_are_the_exchanges_that_are_declared() -> None:
         "queries": (QUERIES.exchange.name, QUERIES.exchange.kind, True),
         "events": (EVENTS.name, EVENTS.kind, True),
     }
+
+
+def test_a_command_says_every_event_that_may_answer_it() -> None:
+    """Also what ends a dry run and, where a command can be to many nodes, a group."""
+    operations = document(REGISTRY)["operations"]
+    common = {f"bmi.operation.{one}.v1" for one in ("accepted", "planned", "failed")}
+    for kind, handler in REGISTRY.commands.items():
+        if not handler.internal:
+            told = set(re.findall("`(.+?)`", operations[kind]["description"]))
+            group = {"bmi.group.finished.v1"} if "nodes" in handler.command.model_fields else set()
+            assert told == {handler.outcome.type, *common, "bmi.command.rejected.v1", *group}
 
 
 def test_the_two_forms_say_the_same() -> None:
