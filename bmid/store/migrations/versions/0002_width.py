@@ -6,9 +6,9 @@ The first revision makes all tables as the program knows them, so on a new datab
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Table, inspect, text
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy import text
 
+from bmid.store.migration import add_columns, add_indexes
 from bmid.store.schema import METADATA
 
 revision = "0002"
@@ -34,22 +34,7 @@ def upgrade() -> None:
     bind = op.get_bind()
     METADATA.create_all(bind)
     for name, columns in ADDED.items():
-        _add(METADATA.tables[name], columns)
-    _add_indexes(INDEXES)
+        add_columns(name, columns)
+    add_indexes(INDEXES)
     op.drop_index("ix_operation_project", "operation", if_exists=True)
     bind.execute(text("DELETE FROM head"))
-
-
-def _add(table: Table, columns: tuple[str, ...]) -> None:
-    """A column brings its index along."""
-    present = {column["name"] for column in inspect(op.get_bind()).get_columns(table.name)}
-    for name in columns:
-        if name not in present:
-            op.add_column(table.name, table.columns[name].copy())
-
-
-def _add_indexes(names: tuple[str, ...]) -> None:
-    for index in (index for table in METADATA.tables.values() for index in table.indexes):
-        if index.name in names:
-            # The reflection that checks for an index doesn't see those on expressions.
-            op.execute(CreateIndex(index, if_not_exists=True))
