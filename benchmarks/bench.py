@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pika
 
@@ -29,7 +29,7 @@ from lab.process import free_port
 from lab.rabbitmq import RabbitMQ
 from lab.tgtd import Tgtd
 
-__all__ = ["PROJECT", "Bench", "Bus", "golden", "median"]
+__all__ = ["PROJECT", "Bench", "Bus", "golden", "keep", "median"]
 
 PROJECT = "bench"
 GIB = 1 << 30
@@ -39,6 +39,14 @@ def median(values: Sequence[float]) -> float:
     """The middle one."""
     ordered = sorted(values)
     return ordered[len(ordered) // 2]
+
+
+def keep(figures: dict[str, Any], out: Path) -> None:
+    """Show them, and write them where the report finds them."""
+    text = json.dumps(figures, indent=1)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(f"{text}\n")
+    print(text)
 
 
 def golden(path: Path, size: int = 10 * GIB, filled: int = 64 << 20) -> Path:
@@ -130,21 +138,23 @@ class Bench:
         self.bmid = Bmid(self.folder / "bmid")
 
     @contextmanager
-    def running(self) -> Iterator[Bench]:
+    def running(self) -> Iterator[Self]:
         """All of it, from nothing, and its end."""
         self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
-            self.rabbitmq.start()
-            self.ceph.start()
-            for tgtd in self.tgtds:
-                tgtd.start()
-            self.bmid = Bmid(self.folder / "bmid", self._parts())
-            self.bmid.start()
+            self._start()
             self._fill()
             yield self
         finally:
             self._stop()
+
+    def _start(self) -> None:
+        services: tuple[Any, ...] = (self.rabbitmq, self.ceph, *self.tgtds)
+        for service in services:
+            service.start()
+        self.bmid = Bmid(self.folder / "bmid", self._parts())
+        self.bmid.start()
 
     def _stop(self) -> None:
         self.bmid.stop()

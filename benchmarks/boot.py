@@ -8,7 +8,6 @@ looked for ten times a second; by bmid it counts when the event has arrived at t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import PROJECT, median
+from benchmarks.bench import PROJECT, keep, median
 from benchmarks.byhand import ByHand
 from bmi_publish import Client
 from bmi_publish.boot import BOOTED
@@ -34,7 +33,6 @@ from lab.site import Site
 __all__ = ["main"]
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 1.1
 IMAGE = "golden"
 
 
@@ -54,12 +52,7 @@ def main() -> None:
         figures = measure(site, image, options.rounds)
     finally:
         site.down()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(figures, indent=1) + "\n")
-    for firmware in ("bios", "uefi"):
-        one = figures[firmware]
-        print(f"{firmware}: bmid {one['bmid_p50_s']} s, by hand {one['by_hand_p50_s']} s, ratio {one['ratio']}")
-    print(f"over both: {figures['ratio']} (limit {LIMIT})")
+    keep(figures, options.out)
 
 
 def measure(site: Site, image: Path, rounds: int) -> dict[str, Any]:

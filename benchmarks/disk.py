@@ -6,7 +6,6 @@ Every disk that is snapshotted has some dirty objects, as after a boot: what a s
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 import rbd
 
-from benchmarks.bench import PROJECT, Bench, Bus, median
+from benchmarks.bench import PROJECT, Bench, Bus, keep, median
 from benchmarks.floor import METADATA, Floor
 from bmi_publish import Client
 from bmid.drivers.target.tgt_socket import Mode, Op
@@ -31,7 +30,6 @@ from bmid.messages.base import Query
 
 __all__ = ["main"]
 
-LIMIT = 1.5
 DIRTY = 7  # objects of 4 MiB that a boot of Debian 12 leaves behind
 OUTCOMES = (
     "bmi.node.mapped.v1",
@@ -52,9 +50,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     with Bench(options.folder, 4).running() as bench:
         figures = measure(bench, options.count)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures, indent=1))
+    keep(figures, options.out)
 
 
 def measure(bench: Bench, count: int) -> dict[str, Any]:
@@ -160,7 +156,7 @@ class Ours:
         self._floor.dirty(f"disk-{self._identity(name)}")
         node = f"b{turn % 4:04}"
         snapshot = run([SnapshotDisk(project=PROJECT, disk=name, image=f"s{turn}")])
-        resume = run([MapNode(project=PROJECT, node=node, disk=name, power="none")])
+        run([MapNode(project=PROJECT, node=node, disk=name, power="none")])
         park = run([UnmapNode(project=PROJECT, node=node, disk="park")])
         resume = run([MapNode(project=PROJECT, node=node, disk=name, power="none")])
         run([UnmapNode(project=PROJECT, node=node, disk="park")])

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,25 +33,14 @@ class Heads(Bench):
     def _names(self) -> list[str]:
         return [f"head-{letter}" for letter in "abcdefgh"[: len(self.tgtds)]]
 
-    @contextmanager
-    def running(self) -> Iterator[Heads]:
-        """All of it, from nothing, and its end."""
-        self._stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        try:
-            services: tuple[Any, ...] = (self.rabbitmq, self.ceph, self.postgresql, *self.tgtds)
-            for service in services:
-                service.start()
-            self.bmids = [
-                Bmid(self.folder / name, self._parts_of(number), name) for number, name in enumerate(self._names)
-            ]
-            for bmid in self.bmids:
-                bmid.start()
-            self.bmid = self.bmids[0]
-            self._fill()
-            yield self
-        finally:
-            self._stop()
+    def _start(self) -> None:
+        services: tuple[Any, ...] = (self.rabbitmq, self.ceph, self.postgresql, *self.tgtds)
+        for service in services:
+            service.start()
+        self.bmids = [Bmid(self.folder / name, self._parts_of(number), name) for number, name in enumerate(self._names)]
+        for bmid in self.bmids:
+            bmid.start()
+        self.bmid = self.bmids[0]
 
     def _stop(self) -> None:
         for bmid in self.bmids:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import PROJECT, Bench, median
+from benchmarks.bench import PROJECT, Bench, keep, median
 from bmi_publish import Client
 from bmid.handlers.import_image import ImageSource, ImportImage
 from bmid.handlers.remove_image import RemoveImage
@@ -26,7 +26,6 @@ from bmid.messages.base import Command
 __all__ = ["main"]
 
 MIB = 1 << 20
-LIMIT = 0.8
 
 
 def main() -> None:
@@ -40,9 +39,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     with Bench(options.folder, 0).running() as bench:
         figures = measure(bench, options)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(figures, indent=1) + "\n")
-    print(json.dumps(figures, indent=1))
+    keep(figures, options.out)
 
 
 def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sqlite3
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import heads
-from benchmarks.bench import PROJECT, Bench, Bus, median
+from benchmarks.bench import PROJECT, Bench, Bus, keep, median
 from benchmarks.classic import Classic
 from benchmarks.floor import Floor
 from bmid.handlers.map_node import MapNode
@@ -35,19 +34,11 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     if options.heads > 1:
-        _write(
-            options.out or Path(".lab/bench-heads.json"), heads.measure(options.folder, options.heads, options.rounds)
-        )
+        keep(heads.measure(options.folder, options.heads, options.rounds), options.out or Path(".lab/bench-heads.json"))
         return
     with Bench(options.folder, max(options.many, 200 + options.single)).running() as bench:
         figures = measure(bench, options)
-    _write(options.out or Path(".lab/bench-provision.json"), {"rbd": figures})
-
-
-def _write(out: Path, figures: dict[str, Any]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    keep({"rbd": figures}, options.out or Path(".lab/bench-provision.json"))
 
 
 def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
