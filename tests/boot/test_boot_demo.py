@@ -16,23 +16,10 @@ import pytest
 
 from lab import procfs
 from lab.process import wait_for
+from tests.support.process import processes_of
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "lab.demo")
-
-
-def left_of(folder: Path) -> list[str]:
-    """Living processes that mention the folder or work in it, and what is left on the machine's network of it."""
-    found = []
-    for process in procfs.every():
-        try:
-            line = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            place = os.readlink(f"/proc/{process.pid}/cwd")
-        except OSError:
-            continue
-        if process.pid != os.getpid() and (str(folder) in line or place.startswith(str(folder))):
-            found.append(line)
-    return found
 
 
 @contextmanager
@@ -43,7 +30,7 @@ def started(folder: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
         try:
             wait_for(lambda: b"image upload" in output.read_bytes(), 60, "the demonstration's lab")
             time.sleep(2)
-            assert left_of(folder)
+            assert processes_of(folder)
             yield process
         finally:
             process.kill()
@@ -77,7 +64,7 @@ def test_the_demonstration_sees_all_of_it_in_less_than_three_minutes(tmp_path: P
                  "n3 sees the file that n2 wrote", "nothing is left: 0 clones, 0 targets, 0 sessions"):  # fmt: skip
         assert re.search(seen, done.stdout), done.stdout
     assert not folder.exists()
-    assert left_of(folder) == []
+    assert processes_of(folder) == []
 
 
 def test_a_demonstration_that_is_interrupted_says_so_and_stops_its_lab(tmp_path: Path) -> None:
@@ -86,7 +73,7 @@ def test_a_demonstration_that_is_interrupted_says_so_and_stops_its_lab(tmp_path:
         network = taken(folder)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-        assert left_of(folder) == []
+        assert processes_of(folder) == []
         assert network not in namespaces()
         assert (folder / "bmid/bmid.log").exists()  # logs stay, for whoever wants to know
 
@@ -97,9 +84,9 @@ def test_a_lab_whose_maker_was_killed_is_stopped_by_the_next_process(tmp_path: P
         network = taken(folder)
         process.kill()
         process.wait()
-        assert left_of(folder)
+        assert processes_of(folder)
         subprocess.run((sys.executable, "-m", "lab", "--folder", str(folder), "down"), cwd=ROOT, check=True)
-        assert left_of(folder) == []
+        assert processes_of(folder) == []
         assert network not in namespaces()
         assert not folder.exists()
 
@@ -112,4 +99,4 @@ def test_a_demonstration_that_fails_does_not_end_with_0(tmp_path: Path) -> None:
         os.kill(command, signal.SIGKILL)  # the one that waits for the boots
         wait_for(lambda: process.poll() is not None, 30, "its end")
         assert process.returncode == 1
-        assert left_of(folder) == []
+        assert processes_of(folder) == []

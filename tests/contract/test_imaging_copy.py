@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ import pytest
 
 from bmid.drivers.base import Errand, Job, JobState
 from bmid.drivers.imaging.qemu import QemuImaging
+from tests.support.full import small
 from tests.support.imaging_bench import MIB, Bench, disk_bytes
 
 FORMATS = ["raw", "qcow2"]
@@ -96,23 +96,16 @@ def test_an_export_that_fails_or_is_cancelled_leaves_no_file(bench: Bench, tmp_p
     assert not file.exists()
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A folder with room for 1 MiB."""
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_full_folder_is_told_and_left_empty(bench: Bench, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_a_full_folder_is_told_and_left_empty(bench: Bench, small: Path, kind: str) -> None:
-    job = written(bench, small / "file", kind, b"x" * 3 * MIB)
+    with small(folder, "1m"):
+        job = written(bench, folder / "file", kind, b"x" * 3 * MIB)
+        assert list(folder.iterdir()) == []
     assert job.state is JobState.FAILED
     assert job.problem is not None
     assert (job.problem[0], job.problem[2]) == ("no-space", True)
-    assert list(small.iterdir()) == []
 
 
 def test_an_errand_is_run_and_fails_with_words_that_help(bench: Bench) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +14,8 @@ from bmid.drivers.imaging.qemu import QemuImaging
 from bmid.drivers.storage.rbd import RbdStorage
 from bmid.errors import TransientError
 from lab.ceph import Ceph
-from lab.process import free_port, wait_for
+from lab.process import free_port
+from tests.support.full import full
 from tests.support.storage_bed import MIB, seconds, settled
 
 
@@ -54,29 +53,6 @@ def test_a_frozen_osd_costs_a_timeout_and_no_more(ceph: Ceph, storage: RbdStorag
         ceph.thaw("osd.0")
     assert caught.value.problem.slug == "storage-timeout"
     assert storage.sealed(image)
-
-
-RATIOS = {"nearfull": 0.85, "backfillfull": 0.9, "full": 0.95}
-
-
-@contextmanager
-def full(ceph: Ceph) -> Iterator[None]:
-    """The OSD holds itself for full, as it does when its disk is: here, because its limits are lowered to nothing."""
-    with ceph.admin() as administrator:
-
-        def pool_is_full() -> bool:
-            pools = administrator.command("osd dump")["pools"]
-            return any("full" in pool["flags_names"].split(",") for pool in pools)
-
-        try:
-            for name in RATIOS:
-                administrator.command(f"osd set-{name}-ratio", ratio=1e-9)
-            wait_for(pool_is_full, 20, "a full pool")
-            yield
-        finally:
-            for name in reversed(RATIOS):
-                administrator.command(f"osd set-{name}-ratio", ratio=RATIOS[name])
-            wait_for(lambda: not pool_is_full(), 20, "room in the pool")
 
 
 def test_a_full_cluster_is_told_at_once_and_can_be_emptied(

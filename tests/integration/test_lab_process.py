@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,25 +11,11 @@ from pathlib import Path
 import pytest
 
 from lab import procfs
-from lab.place import drop_short_folder, short_folder, short_name
+from lab.place import drop_short_folder, short_folder
 from lab.process import LabError, Process, free_port, wait_for
+from tests.support.process import processes_of
 
 ROOT = Path(__file__).parents[2]
-
-
-def processes_naming(folder: Path) -> list[str]:
-    """Command lines of living processes that mention the folder, or its short one, or work in it."""
-    names = (str(folder), str(short_name(folder)))
-    found = []
-    for process in procfs.every():
-        try:
-            line = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            place = os.readlink(f"/proc/{process.pid}/cwd")
-        except OSError:
-            continue
-        if process.pid != os.getpid() and any(name in line or place.startswith(name) for name in names):
-            found.append(line)
-    return found
 
 
 @pytest.mark.parametrize("kind", ["rabbitmq", "ceph", "postgresql", "tgtd"])
@@ -56,12 +41,12 @@ def test_a_killed_labs_service_is_stopped_from_another_process_without_a_trace(k
         started = [int(path.read_text().split()[0]) for path in folder.glob("*.pid") if path.stem != "beam"]
         lab.send_signal(signal.SIGKILL)
         lab.wait()
-        assert processes_naming(folder) != []
+        assert processes_of(folder) != []
     finally:
         lab.kill()
         lab.wait()
         subprocess.run([sys.executable, "-c", f"{make}s.stop()"], cwd=ROOT, check=True)
-    wait_for(lambda: processes_naming(folder) == [], 5, "the end of all processes")
+    wait_for(lambda: processes_of(folder) == [], 5, "the end of all processes")
     wait_for(lambda: all((found := procfs.stat(pid)) is None or found.ended for pid in started), 5, "their end")
 
 
@@ -90,9 +75,9 @@ def test_a_pid_that_another_process_has_by_now_is_never_signalled(tmp_path: Path
 def test_stopping_also_ends_what_ignores_sigterm_and_what_it_left_in_its_session(tmp_path: Path) -> None:
     stubborn = Process("stubborn", tmp_path, ["sh", "-c", "trap '' TERM; sleep 60 & sleep 60; sleep 60"])
     stubborn.start()
-    wait_for(lambda: len(processes_naming(tmp_path)) >= 3, 5, "its children")
+    wait_for(lambda: len(processes_of(tmp_path)) >= 3, 5, "its children")
     stubborn.stop(grace=0.2)
-    assert processes_naming(tmp_path) == []
+    assert processes_of(tmp_path) == []
 
 
 def test_a_process_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:

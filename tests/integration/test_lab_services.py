@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pika
@@ -17,6 +15,7 @@ from lab.postgresql import PostgreSQL
 from lab.process import LabError, free_port, wait_for
 from lab.rabbitmq import RabbitMQ
 from lab.tgtd import Tgtd
+from tests.support.storage_bed import pool_of
 
 
 def test_a_confirmed_message_on_a_quorum_queue_comes_back(rabbitmq: RabbitMQ) -> None:
@@ -46,14 +45,6 @@ def test_only_the_named_users_connections_are_closed(rabbitmq: RabbitMQ) -> None
     bob.process_data_events(0)
     assert bob.is_open
     bob.close()
-
-
-@contextmanager
-def pool_of(ceph: Ceph) -> Iterator[rados.Ioctx]:
-    with rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user) as cluster:
-        cluster.conf_set("rbd_default_clone_format", "2")
-        with cluster.open_ioctx(ceph.pool) as ioctx:
-            yield ioctx
 
 
 def test_an_image_can_be_made_snapped_and_cloned_and_survives_a_killed_osd(ceph: Ceph) -> None:

@@ -192,12 +192,16 @@ def rbd_bed(ceph: Ceph) -> Bed:
 
 
 @contextmanager
-def pool_of(ceph: Ceph, pool: str | None = None) -> Iterator[rados.Ioctx]:
+def pool_at(conf: Path, user: str, pool: str) -> Iterator[rados.Ioctx]:
     """A pool, over a connection that has nothing to do with the driver's."""
     options = {"rbd_default_clone_format": "2"}
-    cluster = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user, conf=options)
-    with cluster, cluster.open_ioctx(pool or ceph.pool) as ioctx:
+    with rados.Rados(conffile=str(conf), rados_id=user, conf=options) as cluster, cluster.open_ioctx(pool) as ioctx:
         yield ioctx
+
+
+def pool_of(ceph: Ceph, pool: str | None = None) -> AbstractContextManager[rados.Ioctx]:
+    """The same, of a cluster: bmid's own pool, or another one."""
+    return pool_at(ceph.conf, ceph.user, pool or ceph.pool)
 
 
 def seconds(action: Callable[[], object]) -> float:

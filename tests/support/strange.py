@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import rados
 import rbd
+
+from tests.support.storage_bed import pool_at
 
 __all__ = ["STRANGE", "content", "foreign", "held", "look", "names"]
 
 STRANGE = "theirs"  # a house on Ceph may copy from it and to it
 
 
-@contextmanager
-def _pool(conf: Path) -> Iterator[rados.Ioctx]:
-    options = {"rbd_default_clone_format": "2"}
-    cluster = rados.Rados(conffile=str(conf), rados_id="bmi", conf=options)
-    with cluster, cluster.open_ioctx(STRANGE) as ioctx:
-        yield ioctx
+def _pool(conf: Path) -> AbstractContextManager[rados.Ioctx]:
+    return pool_at(conf, "bmi", STRANGE)
 
 
 def names(conf: Path | None) -> list[str]:
