@@ -59,8 +59,8 @@ class Ending:
         log.info("operation.failed", problem=problem.slug, detail=problem.detail, refused=refused)
 
     def wait(self, tx: Tx, turn: Turn, wait: Wait) -> None:
-        """Look again later; thread and claims are free meanwhile."""
-        fresh = {"attempts": 0, "first_failed_at": None}
+        """Look again later; thread and claims are free meanwhile. What failed before has worked now, or is tried."""
+        fresh = {} if wait.unproven else {"attempts": 0, "first_failed_at": None}
         self._later(tx, turn, due_at=wait.until, why=wait.why, **fresh)
         log.debug("operation.waits", why=wait.why)
 

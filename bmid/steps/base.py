@@ -23,12 +23,14 @@ SETTLED = "settled"  # the mark of an operation that can't be undone any more: h
 @dataclass(frozen=True)
 class Wait:
     """Not yet: look again at `until`; `why` is shown to people; after `deadline` the engine gives up. Whose wait it
-    is, `step`, the executor fills in."""
+    is, `step`, the executor fills in. `unproven`: what is waited for may fail as it did before, so that the failures
+    of before go on to count."""
 
     until: datetime
     why: str
     deadline: datetime | None = None
     step: str = ""
+    unproven: bool = False
 
 
 class Notes(Protocol):

@@ -40,7 +40,7 @@ def follow(
     if stand is None or stand.state is JobState.RUNNING:
         if told and stand:
             world.notes.progress(told, stand.done, stand.total)
-        return Wait(world.notes.now() + LOOK, why)
+        return Wait(world.notes.now() + LOOK, why, unproven=True)
     world.imaging.cancel(job)
     if stand.state is JobState.FAILED:
         slug, detail, again = stand.problem or ("child-failed", "the child process failed", True)

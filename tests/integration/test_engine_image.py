@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bmid.drivers.base import Job, JobState
 from bmid.errors import PermanentError, Refused
 from bmid.handlers.base import Context
 from bmid.model.operation import Phase
@@ -215,3 +216,22 @@ def test_of_a_map_by_labels_and_a_removal_the_second_sees_the_first(
             other.result(5)
     assert caught.value.problem.slug == slug
     bench.close()
+
+
+def test_a_copy_that_fails_again_and_again_is_given_up_however_long_each_try_takes(bench: Bench) -> None:
+    """The engine waits for each of them, and that is no success."""
+    looks: dict[str, int] = {}
+    run = bench.imaging.poll
+
+    def poll(job: str, patience: float = 0.0) -> Job | None:
+        if run(job) is None or looks.setdefault(job, 0) == 4:
+            looks.clear()
+            return run(job) and Job(JobState.FAILED, problem=("pool-full", "the pool is full", True))
+        looks[job] += 1
+        return Job(JobState.RUNNING, looks[job], 100)
+
+    bench.imaging.poll = poll  # type: ignore[method-assign]
+    began = bench.clock.moment
+    assert problem(bench.do("image.copy", project="p1", image="debian", to="other", flatten=True)) == "pool-full"
+    assert 3600 <= (bench.clock.moment - began).total_seconds() < 4000
+    assert bench.unexplained() == []
