@@ -109,7 +109,7 @@ class Step(BaseModel):
         super().__init_subclass__(**options)
         if "kind" in cls.__dict__:
             Step.kinds[cls.kind] = cls
-            cls.reverts = "revert" in cls.__dict__
+            cls.reverts = cls.revert is not Step.revert
 
     @abstractmethod
     def apply(self, world: World) -> Wait | None:

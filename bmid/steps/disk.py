@@ -24,9 +24,15 @@ class CloneDisk(Step):
 
     def revert(self, world: World) -> Wait | None:
         """Discard, whoever may have it open."""
-        world.storage.fence(self.disk, [owner] if (owner := world.notes.owner(self.disk)) else [])
+        _cut_off(world, self.disk)
         world.storage.discard(self.disk, {**self.metadata, "state": "discarded"})
         return None
+
+
+def _cut_off(world: World, disk: str) -> None:
+    """Whoever was let in can write no more."""
+    owner = world.notes.owner(disk)
+    world.storage.fence(disk, [owner] if owner else [])
 
 
 class DescribeDisk(Step):
@@ -47,7 +53,7 @@ class DescribeDisk(Step):
         """As it was; whoever was let in meanwhile is cut off."""
         if self.before is None:
             return None
-        world.storage.fence(self.disk, [owner] if (owner := world.notes.owner(self.disk)) else [])
+        _cut_off(world, self.disk)
         world.storage.describe(self.disk, self.before)
         return None
 

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from bmid.errors import Misconfigured, PermanentError, Refused, TransientError
 from bmid.steps.base import Step, Wait, World
-from bmid.steps.job import follow
+from bmid.steps.job import copied, copy_job, follow
 
 __all__ = [
     "PLACED",
@@ -176,28 +176,21 @@ class WriteForeign(Step):
 
     def apply(self, world: World) -> Wait | None:
         """In a child, which tells how far it is. Refused before it begins where the name is taken."""
-        if world.notes.mark("copied"):
-            return None
-        job = f"{world.notes.operation}-copy"
 
         def start() -> None:
             made = world.storage.create_foreign(self.pool, self.name, self.size, world.notes.operation)
-            world.imaging.copy(job, world.storage.address(self.image), self.size, made.address)
+            world.imaging.copy(copy_job(world), world.storage.address(self.image), self.size, made.address)
 
         try:
-            done = follow(world, job, start, f"writes {self.pool}/{self.name}", told=self.kind)
+            return copied(world, start, f"writes {self.pool}/{self.name}", self.kind)
         except PermanentError as error:
             if error.problem.slug != "export-exists":
                 raise
             raise Refused("export-exists", str(error), todo=ELSEWHERE) from error
-        if isinstance(done, Wait):
-            return done
-        world.notes.write("copied", True)
-        return None
 
     def revert(self, world: World) -> Wait | None:
         """No child, and nothing with our mark."""
-        world.imaging.cancel(f"{world.notes.operation}-copy")
+        world.imaging.cancel(copy_job(world))
         world.storage.remove_foreign(self.pool, self.name, world.notes.operation)
         return None
 

@@ -11,7 +11,7 @@ from bmid.drivers.base import ImageFile
 from bmid.errors import PermanentError
 from bmid.model.firmware import firmware_modes
 from bmid.steps.base import Step, Wait, World
-from bmid.steps.job import follow
+from bmid.steps.job import FillImage, copied, copy_job, follow
 
 __all__ = ["GONE", "CopyImage", "DigestFile", "InspectFile", "ReceiveUpload", "RemoveImage", "SealImage", "TidyStaging"]
 
@@ -36,6 +36,11 @@ def _workspace(world: World) -> Path:
     return world.staging / f"{world.notes.operation}.work"
 
 
+def _tidy(world: World) -> None:
+    for path in world.staging.glob(f"{world.notes.operation}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 class ReceiveUpload(Step):
     """The bytes that the sender promised are there, whole."""
 
@@ -51,8 +56,7 @@ class ReceiveUpload(Step):
 
     def revert(self, world: World) -> Wait | None:
         """No staging file."""
-        for path in world.staging.glob(f"{world.notes.operation}*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _tidy(world)
         return None
 
 
@@ -90,36 +94,22 @@ class InspectFile(Step):
         return None
 
 
-class CopyImage(Step):
+class CopyImage(FillImage):
     """The bytes are in the storage."""
 
     kind: ClassVar[str] = "copy-image"
-    image: str
     file: str | None
 
     def apply(self, world: World) -> Wait | None:
         """In a child, which tells how far it is. A copy that was cut off starts anew."""
-        if world.notes.mark("copied"):
-            return None
-        job = f"{world.notes.operation}-copy"
         found = ImageFile(**world.notes.mark("found"))
 
         def start() -> None:
             destination = world.storage.create_image(self.image, found.virtual_size)
             file = world.imaging.unpacked(_source(world, self.file), _workspace(world), found)
-            world.imaging.convert(job, file, found, destination)
+            world.imaging.convert(copy_job(world), file, found, destination)
 
-        done = follow(world, job, start, "copies the image into the storage", told=self.kind, todo=MEND)
-        if isinstance(done, Wait):
-            return done
-        world.notes.write("copied", True)
-        return None
-
-    def revert(self, world: World) -> Wait | None:
-        """No child, no image."""
-        world.imaging.cancel(f"{world.notes.operation}-copy")
-        world.storage.remove_image(self.image)
-        return None
+        return copied(world, start, "copies the image into the storage", self.kind, todo=MEND)
 
 
 class DigestFile(Step):
@@ -177,8 +167,7 @@ class TidyStaging(Step):
 
     def apply(self, world: World) -> Wait | None:
         """Delete what is named by this operation."""
-        for path in world.staging.glob(f"{world.notes.operation}*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _tidy(world)
         return None
 
 

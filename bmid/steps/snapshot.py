@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from bmid.drivers.base import Job
 from bmid.errors import Refused
 from bmid.steps.base import Step, Wait, World
-from bmid.steps.job import follow
+from bmid.steps.job import FillImage, copied, copy_job, hand_over
 
 __all__ = ["DuplicateDisk", "FreezeDisk", "RequireUntouched", "ThawDisk"]
 
@@ -35,42 +36,20 @@ class FreezeDisk(Step):
         return None
 
 
-class DuplicateDisk(Step):
+class DuplicateDisk(FillImage):
     """What the snapshot holds is in an image of its own."""
 
     kind: ClassVar[str] = "duplicate-disk"
     disk: str
     snapshot: str
-    image: str
 
     def apply(self, world: World) -> Wait | None:
         """At once, or in a child, which tells how far it is. A copy that was cut off starts anew."""
-        if world.notes.mark("duplicated") or world.storage.sealed(self.image):
-            return None
-        job, whole = self._job(world), False
 
-        def start() -> None:
-            nonlocal whole
-            errand = world.storage.duplicate(self.disk, self.snapshot, self.image)
-            if errand is None:
-                whole = True
-            else:
-                world.imaging.run(job, errand)
+        def start() -> Job | None:
+            return hand_over(world, copy_job(world), world.storage.duplicate(self.disk, self.snapshot, self.image))
 
-        stand = follow(world, job, start, "copies the disk", told=self.kind, patience=PATIENCE)
-        if isinstance(stand, Wait) and not whole:
-            return stand
-        world.notes.write("duplicated", True)
-        return None
-
-    def revert(self, world: World) -> Wait | None:
-        """No child, no image."""
-        world.imaging.cancel(self._job(world))
-        world.storage.remove_image(self.image)
-        return None
-
-    def _job(self, world: World) -> str:
-        return f"{world.notes.operation}-duplicate"
+        return copied(world, start, "copies the disk", self.kind, patience=PATIENCE)
 
 
 class RequireUntouched(Step):
