@@ -12,16 +12,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from bmid.handlers import demand
+from bmid.handlers import demand, golden
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
-from bmid.model.change import Change, Drop, Put
+from bmid.model.change import Put
 from bmid.model.claim import Key, ordered
-from bmid.model.entity import Image
 from bmid.model.name import ImageName, ImageRef, ProjectName, split_image
 from bmid.steps.base import Plan
 from bmid.steps.copy import CLONED, CopyStored
-from bmid.steps.image import SealImage
 
 __all__ = ["HANDLER", "CopyImage", "ImageCopied"]
 
@@ -87,16 +85,14 @@ def plan(command: CopyImage, context: Context) -> Plan:
     copy = replace(
         source, id=context.operation, project=project, name=name, created_at=context.now, parent=source.id, ready=False
     )
-    metadata = {"kind": "image", "project": project, "image": name, "id": copy.id}
     step = CopyStored(source=source.id, image=copy.id, size=source.size, flatten=command.flatten)
-    stages = ((step,), (SealImage(image=copy.id, metadata=metadata),))
-    return Plan((Put(copy),), stages, home=context.head, memo={"source": f"{source.project}/{source.name}"})
+    stages = ((step,), (golden.seal(copy),))
+    return Plan((Put(copy),), stages, home=context.head, memo={"source": source.reference})
 
 
 def finish(command: CopyImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
     """The copy is ready; it forgets its parent where it doesn't hang on it."""
-    image = _reserved(context)
-    assert image is not None  # noqa: S101 - a row of ours, under our claim
+    image = golden.reserved(context)
     cloned = bool(marks.get(CLONED))
     ready = replace(image, ready=True, parent=image.parent if cloned else None)
     event = ImageCopied(
@@ -115,14 +111,4 @@ def finish(command: CopyImage, context: Context, plan: Plan, marks: Mapping[str,
     return Outcome(event, (Put(ready),))
 
 
-def undo(command: CopyImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The name is free again."""
-    image = _reserved(context)
-    return (Drop(image),) if image else ()
-
-
-def _reserved(context: Context) -> Image | None:
-    return context.view.image_by_id(context.operation)
-
-
-HANDLER = Handler(CopyImage, ImageCopied, keys, plan, finish, undo=undo)
+HANDLER = Handler(CopyImage, ImageCopied, keys, plan, finish, undo=golden.undo)

@@ -100,13 +100,12 @@ def finish(command: CreateDisk, context: Context, plan: Plan, marks: Mapping[str
     """The disk is parked."""
     disk = context.view.disk(plan.memo["disk"])
     assert disk is not None  # noqa: S101 - a row of ours, under our claim
-    image = context.view.image_by_id(disk.image)
     event = DiskCreated(
         operation=context.operation,
         project=disk.project,
         disk=disk.name,
         id=disk.id,
-        image=f"{image.project}/{image.name}" if image else "",
+        image=demand.image_of(context.view, disk).reference,
         size=disk.size,
         location=str(marks.get("location", "")),
         changed=plan.memo["changed"],

@@ -10,11 +10,13 @@ from bmid.model.entity import Disk, DiskState, Firmware, Image, Node
 from bmid.model.name import split_image
 
 __all__ = [
+    "image_of",
     "require_bootable",
     "require_free_image",
     "require_image",
     "require_mapped",
     "require_node",
+    "require_own",
     "require_parked",
     "require_project",
 ]
@@ -42,13 +44,25 @@ def require_mapped(view: View, project: str, name: str) -> tuple[Node, Disk]:
     disk = view.disk(node.disk) if node.disk else None
     if disk is None:
         raise Refused("node-not-mapped", f"node {name} is not mapped", todo=f"bmi-publish node map {name} ...")
-    if disk.project != project:
-        detail = f"node {name} is not mapped by project {project}"
-        raise Refused("node-of-another-project", detail, todo="Name the project that mapped it.")
+    require_own(disk, project)
     if disk.state is not DiskState.MAPPED:
         detail = f"disk {disk.name} of node {name} is {disk.state.value}"
         raise Refused("disk-not-ready", detail, todo="An unmap that did not end goes on when it is sent again.")
     return node, disk
+
+
+def require_own(disk: Disk, project: str) -> None:
+    """The disk that a node is on is the project's."""
+    if disk.project != project:
+        detail = f"node {disk.node} is not mapped by project {project}"
+        raise Refused("node-of-another-project", detail, todo="Name the project that mapped it.")
+
+
+def image_of(view: View, disk: Disk) -> Image:
+    """The image that a disk was made from, which can't be removed before it."""
+    image = view.image_by_id(disk.image)
+    assert image is not None  # noqa: S101 - a disk's row refers to its image's row
+    return image
 
 
 def require_image(view: View, reference: str | None, labels: Mapping[str, str] | None, project: str) -> Image:

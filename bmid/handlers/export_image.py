@@ -93,7 +93,7 @@ def plan(command: ExportImage, context: Context) -> Plan:
     """Write it under a name that nobody takes for the real thing, then give it its name."""
     demand.require_project(context.view, command.project)
     image = demand.require_image(context.view, command.image, None, command.project)
-    return Plan(stages=_stages(command.to, image), home=context.head, memo={"changed": True, "size": image.size})
+    return Plan(stages=_stages(command.to, image), home=context.head, memo={"size": image.size})
 
 
 def _stages(to: ExportPlace, image: Image) -> Stages:

@@ -81,7 +81,7 @@ def plan(command: MapNode, context: Context) -> Plan:
             disk=in_place.name,
         )
     kept = demand.require_parked(context.view, command.project, command.disk) if command.disk else None
-    image = _image_of(kept, context) if kept else _image(command, context)
+    image = demand.image_of(context.view, kept) if kept else _image(command, context)
     demand.require_bootable(image, node, force=command.force)
     power = chosen_power(command.power, node)
     # First: the counter lets one map plan at a time, so that each sees which shard and address the others took.
@@ -112,12 +112,6 @@ def _same(command: MapNode, context: Context, disk: Disk) -> bool:
 
 def _image(command: MapNode, context: Context) -> Image:
     return demand.require_image(context.view, command.image, command.image_labels, command.project)
-
-
-def _image_of(disk: Disk, context: Context) -> Image:
-    image = context.view.image_by_id(disk.image)
-    assert image is not None  # noqa: S101 - a disk's row refers to its image's row
-    return image
 
 
 def _resumed(context: Context, kept: Disk, node: Node, home: placement.Home) -> Disk:

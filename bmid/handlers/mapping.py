@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from bmid.errors import Refused
-from bmid.handlers import way
+from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Outcome
 from bmid.messages.base import Event
 from bmid.model import placement
@@ -126,13 +126,11 @@ def mapped(
     view, memo = context.view, plan.memo
     disk = disk or view.disk(memo["disk"])
     assert disk is not None  # noqa: S101 - a row of ours, under our claim
-    found = view.image_by_id(disk.image)
-    image = asked or (f"{found.project}/{found.name}" if found else "")
     event = NodeMapped(
         operation=context.operation,
         project=disk.project,
         node=node,
-        image=image,
+        image=asked or demand.image_of(view, disk).reference,
         disk=disk.name,
         address=disk.address or "",
         hostname=disk.hostname or node,

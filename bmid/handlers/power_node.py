@@ -61,11 +61,11 @@ def plan(command: PowerNode, context: Context) -> Plan:
     """Ask the BMC, and look what it has done. What sessions were there before is noted for the boot that is watched."""
     demand.require_project(context.view, command.project)
     node = demand.require_node(context.view, command.node)
-    disk: Disk | None = None
-    if node.disk and command.action == "off":
-        disk = _own(command, context.view.disk(node.disk))
-    elif node.disk:
-        _, disk = demand.require_mapped(context.view, command.project, command.node)
+    disk = context.view.disk(node.disk) if node.disk else None
+    if disk and command.action == "off":
+        demand.require_own(disk, command.project)
+    elif disk:
+        demand.require_mapped(context.view, command.project, command.node)
     if node.power is None:
         detail = f"node {node.name} has no power driver"
         raise Refused("no-power-driver", detail, todo="Register its power, or switch it by hand.")
@@ -74,14 +74,7 @@ def plan(command: PowerNode, context: Context) -> Plan:
         first = (*first, NoteSessions(shard=disk.shard or "", number=disk.number))
     last = _switch(command, context, node.power, network=disk is not None)
     stages = (first, *((one,) for one in last))
-    return Plan(stages=stages, home=disk.head if disk else None, memo={"changed": True, "disk": disk and disk.id})
-
-
-def _own(command: PowerNode, disk: Disk | None) -> Disk | None:
-    if disk is not None and disk.project != command.project:
-        detail = f"node {command.node} is not mapped by project {command.project}"
-        raise Refused("node-of-another-project", detail, todo="Name the project that mapped it.")
-    return disk
+    return Plan(stages=stages, home=disk.head if disk else None, memo={"disk": disk and disk.id})
 
 
 def _switch(command: PowerNode, context: Context, power: PowerAddress, *, network: bool) -> tuple[Step, ...]:

@@ -100,9 +100,7 @@ def plan(command: RebuildNode, context: Context) -> Plan:
 def _image(command: RebuildNode, context: Context, old: Disk) -> Image:
     if command.image or command.image_labels:
         return demand.require_image(context.view, command.image, command.image_labels, command.project)
-    image = context.view.image_by_id(old.image)
-    assert image is not None  # noqa: S101 - a disk's row refers to its image's row
-    return image
+    return demand.image_of(context.view, old)
 
 
 def _home(context: Context, old: Disk) -> Home:

@@ -27,7 +27,7 @@ def answer(query: ShowImage, view: View) -> dict[str, Any]:
         raise unknown("image", f"{query.project}/{query.image}")
     disks = view.disks_of(image.id)
     hanging = {
-        "children": [f"{child.project}/{child.name}" for child in view.children(image.id)],
+        "children": [child.reference for child in view.children(image.id)],
         "disks": [{"disk": disk.name, "project": disk.project, "node": disk.node} for disk in disks],
         "nodes": sorted(disk.node for disk in disks if disk.node),
     }

@@ -8,17 +8,16 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from bmid.handlers import demand
+from bmid.handlers import demand, golden
 from bmid.handlers.base import Context, Outcome
 from bmid.messages.base import Event
-from bmid.model.change import Change, Drop, Put
+from bmid.model.change import Put
 from bmid.model.entity import Disk, Image
 from bmid.model.name import ImageName, Labels, Text
 from bmid.steps.base import Plan, Stages
-from bmid.steps.image import SealImage
 from bmid.steps.snapshot import DuplicateDisk, FreezeDisk, ThawDisk
 
-__all__ = ["ImageCreated", "NewImage", "copied", "created", "dropped", "reserved", "sealed"]
+__all__ = ["ImageCreated", "NewImage", "copied", "created", "new_image", "sealed"]
 
 
 class NewImage(BaseModel):
@@ -51,10 +50,10 @@ class ImageCreated(Event):
         return f"image/{self.project}/{self.image}"
 
 
-def reserved(command: NewImage, context: Context, disk: Disk) -> tuple[Change, ...]:
+def new_image(command: NewImage, context: Context, disk: Disk) -> Image:
     """The row of the image, not ready yet; or a refusal, if the name is taken."""
     demand.require_free_image(context.view, disk.project, command.image)
-    image = Image(
+    return Image(
         id=context.operation,
         project=disk.project,
         name=command.image,
@@ -67,33 +66,26 @@ def reserved(command: NewImage, context: Context, disk: Disk) -> tuple[Change, .
         labels=dict(command.labels),
         parent=disk.image,
     )
-    return (Put(image),)
 
 
-def copied(context: Context, disk: Disk) -> Stages:
-    """From the disk to an image that nobody can use yet. All is named by the operation."""
-    one = context.operation
-    freeze = FreezeDisk(disk=disk.id, snapshot=one, image=one)
-    return (freeze,), (DuplicateDisk(disk=disk.id, snapshot=one, image=one),)
+def copied(disk: Disk, image: Image) -> Stages:
+    """From the disk to an image that nobody can use yet. The snapshot is called like it."""
+    freeze = FreezeDisk(disk=disk.id, snapshot=image.id, image=image.id)
+    return (freeze,), (DuplicateDisk(disk=disk.id, snapshot=image.id, image=image.id),)
 
 
-def sealed(command: NewImage, context: Context, disk: Disk) -> Stages:
+def sealed(disk: Disk, image: Image) -> Stages:
     """The image is golden, and the disk as it was."""
-    one = context.operation
-    metadata = {"kind": "image", "project": disk.project, "image": command.image, "id": one, "disk": disk.id}
-    return (SealImage(image=one, metadata=metadata),), (ThawDisk(disk=disk.id, snapshot=one),)
+    return (golden.seal(image, disk=disk.id),), (ThawDisk(disk=disk.id, snapshot=image.id),)
 
 
 def created(
     context: Context, plan: Plan, marks: Mapping[str, Any], *, node: str | None = None, crash_consistent: bool = False
 ) -> Outcome:
     """The image can be mapped from now on."""
-    view = context.view
-    image, disk = view.image_by_id(context.operation), view.disk(plan.memo["disk"])
-    assert image is not None  # noqa: S101 - a row of ours, under our claim
-    assert disk is not None  # noqa: S101 - the same
-    parent = view.image_by_id(disk.image)
-    ready = replace(image, firmware=tuple(marks.get("firmware") or ()), ready=True)
+    disk = context.view.disk(plan.memo["disk"])
+    assert disk is not None  # noqa: S101 - nobody removes it under our claim
+    ready = replace(golden.reserved(context), firmware=tuple(marks.get("firmware") or ()), ready=True)
     event = ImageCreated(
         operation=context.operation,
         project=ready.project,
@@ -104,13 +96,7 @@ def created(
         firmware=ready.firmware,
         disk=disk.name,
         node=node,
-        parent=f"{parent.project}/{parent.name}" if parent else "",
+        parent=demand.image_of(context.view, disk).reference,
         crash_consistent=crash_consistent,
     )
     return Outcome(event, (Put(ready),))
-
-
-def dropped(context: Context) -> tuple[Change, ...]:
-    """The name is free again."""
-    image = context.view.image_by_id(context.operation)
-    return (Drop(image),) if image else ()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from bmid.handlers import demand, snapshot
+from bmid.handlers import demand, golden, snapshot
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.handlers.snapshot import ImageCreated, NewImage
 from bmid.messages.base import Command
-from bmid.model.change import Change
+from bmid.model.change import Put
 from bmid.model.claim import Key
 from bmid.model.name import DiskName, ProjectName
 from bmid.steps.base import Plan
@@ -41,9 +41,9 @@ def keys(command: SnapshotDisk) -> tuple[Key, ...]:
 def plan(command: SnapshotDisk, context: Context) -> Plan:
     """Freeze, copy, seal, thaw: nobody uses what is parked. On this head, where the copy's child is."""
     disk = demand.require_parked(context.view, command.project, command.disk)
-    reserve = snapshot.reserved(command, context, disk)
-    stages = (*snapshot.copied(context, disk), *snapshot.sealed(command, context, disk))
-    return Plan(reserve, stages, home=context.head, memo={"changed": True, "disk": disk.id})
+    image = snapshot.new_image(command, context, disk)
+    stages = (*snapshot.copied(disk, image), *snapshot.sealed(disk, image))
+    return Plan((Put(image),), stages, home=context.head, memo={"disk": disk.id})
 
 
 def finish(command: SnapshotDisk, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
@@ -51,9 +51,4 @@ def finish(command: SnapshotDisk, context: Context, plan: Plan, marks: Mapping[s
     return snapshot.created(context, plan, marks)
 
 
-def undo(command: SnapshotDisk, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
-    """There is no image."""
-    return snapshot.dropped(context)
-
-
-HANDLER = Handler(SnapshotDisk, ImageCreated, keys, plan, finish, undo=undo)
+HANDLER = Handler(SnapshotDisk, ImageCreated, keys, plan, finish, undo=golden.undo)

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from bmid.handlers import demand, snapshot
+from bmid.handlers import demand, golden, snapshot
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.handlers.snapshot import ImageCreated, NewImage
 from bmid.messages.base import NodeCommand
-from bmid.model.change import Change
+from bmid.model.change import Put
 from bmid.model.claim import Key
 from bmid.model.name import ProjectName
 from bmid.steps.base import Plan
@@ -62,17 +62,17 @@ def plan(command: SnapshotNode, context: Context) -> Plan:
     """Make sure that nobody writes, freeze, copy, seal, thaw."""
     demand.require_project(context.view, command.project)
     _, disk = demand.require_mapped(context.view, command.project, command.node)
-    reserve = snapshot.reserved(command, context, disk)
+    image = snapshot.new_image(command, context, disk)
     home = {"shard": disk.shard or "", "number": disk.number}
     quiet = RequireQuiet.of(disk, "crash-consistent" if command.crash_consistent else "snapshot")
-    untouched = RequireUntouched(image=context.operation, node=command.node, **home)
+    untouched = RequireUntouched(image=image.id, node=command.node, **home)
     stages = (
         (quiet, NoteSessions(**home)),
-        *snapshot.copied(context, disk),
+        *snapshot.copied(disk, image),
         (untouched,),
-        *snapshot.sealed(command, context, disk),
+        *snapshot.sealed(disk, image),
     )
-    return Plan(reserve, stages, home=disk.head, memo={"changed": True, "disk": disk.id})
+    return Plan((Put(image),), stages, home=disk.head, memo={"disk": disk.id})
 
 
 def finish(command: SnapshotNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
@@ -80,9 +80,4 @@ def finish(command: SnapshotNode, context: Context, plan: Plan, marks: Mapping[s
     return snapshot.created(context, plan, marks, node=command.node, crash_consistent=command.crash_consistent)
 
 
-def undo(command: SnapshotNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
-    """There is no image."""
-    return snapshot.dropped(context)
-
-
-HANDLER = Handler(SnapshotNode, ImageCreated, keys, plan, finish, undo=undo)
+HANDLER = Handler(SnapshotNode, ImageCreated, keys, plan, finish, undo=golden.undo)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bmid.errors import Refused
 from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.handlers.mapping import parked
@@ -19,11 +18,11 @@ from bmid.messages.base import Event, NodeCommand
 from bmid.model import placement
 from bmid.model.change import Change, Drop, Put
 from bmid.model.claim import Key
-from bmid.model.entity import Disk, DiskState, Node
+from bmid.model.entity import Disk, DiskState
 from bmid.model.name import ProjectName
-from bmid.steps.base import Plan, Step
+from bmid.steps.base import Plan
 from bmid.steps.boot import REMOVING
-from bmid.steps.disk import DescribeDisk, DiscardDisk
+from bmid.steps.disk import DescribeDisk
 
 __all__ = ["HANDLER", "NodeUnmapped", "UnmapNode"]
 
@@ -69,28 +68,21 @@ def plan(command: UnmapNode, context: Context) -> Plan:
     disk = context.view.disk(node.disk) if node.disk else None
     if disk is None:
         return Plan(memo={"changed": False, "disk": None, "power": "untouched"})
-    if disk.project != command.project:
-        detail = f"node {command.node} is not mapped by project {command.project}"
-        raise Refused("node-of-another-project", detail, todo="Name the project that mapped it.")
+    demand.require_own(disk, command.project)
     power = "off" if node.power else "unknown"
     memo = {"changed": True, "disk": disk.id, "power": power, "state": disk.state.value}
     removing = replace(disk, state=DiskState.REMOVING)
     stages = (
         *way.quiet(context, disk, node, force=command.force),
         *way.removed(disk),
-        _last(command, context, disk, node),
+        (_parked(context, disk) if command.disk == "park" else way.discarded(context, disk, node),),
     )
     return Plan((Put(removing),), stages, home=disk.head, memo=memo)
 
 
-def _last(command: UnmapNode, context: Context, disk: Disk, node: Node) -> tuple[Step, ...]:
-    image = context.view.image_by_id(disk.image)
-    assert image is not None  # noqa: S101 - a disk's row refers to its image's row
-    iqn = context.site.target(disk.id)
-    if command.disk == "park":
-        kept = placement.metadata(parked(disk), image, None, iqn, "parked")
-        return (DescribeDisk(disk=disk.id, metadata=kept),)
-    return (DiscardDisk(disk=disk.id, metadata=placement.metadata(disk, image, node, iqn, "discarded")),)
+def _parked(context: Context, disk: Disk) -> DescribeDisk:
+    image, iqn = demand.image_of(context.view, disk), context.site.target(disk.id)
+    return DescribeDisk(disk=disk.id, metadata=placement.metadata(parked(disk), image, None, iqn, "parked"))
 
 
 def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from bmid.handlers import demand
 from bmid.handlers.base import Context
 from bmid.model import placement
 from bmid.model.entity import Boot, BootStage, Disk, Image, Node, PowerAddress
@@ -72,8 +73,7 @@ def removed(disk: Disk) -> Stages:
 
 def discarded(context: Context, disk: Disk, node: Node | None) -> DiscardDisk:
     """The disk goes; its last metadata say whose it was."""
-    image = context.view.image_by_id(disk.image)
-    assert image is not None  # noqa: S101 - a disk's row refers to its image's row
+    image = demand.image_of(context.view, disk)
     metadata = placement.metadata(disk, image, node, context.site.target(disk.id), "discarded")
     return DiscardDisk(disk=disk.id, metadata=metadata)
 

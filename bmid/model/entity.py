@@ -64,6 +64,11 @@ class Image:
     parent: str | None = None
     ready: bool = False
 
+    @property
+    def reference(self) -> str:
+        """`project/name`, as any project may write it."""
+        return f"{self.project}/{self.name}"
+
 
 @dataclass(frozen=True)
 class ImageDefault:

@@ -73,7 +73,7 @@ def metadata(disk: Disk, image: Image, node: Node | None, iqn: str, state: str) 
         "name": disk.name,
         "project": disk.project,
         "image": image.id,
-        "image_name": f"{image.project}/{image.name}",
+        "image_name": image.reference,
         "node": node.name if node else None,
         "macs": list(node.macs) if node else [],
         "boot_mac": node.boot_mac if node else None,

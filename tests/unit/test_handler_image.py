@@ -15,6 +15,7 @@ from bmid.steps.base import Plan
 from bmid.steps.copy import CLONED, CopyForeign, CopyStored
 from bmid.steps.export import WRITTEN, PlaceFile, ReleaseForeign, WriteFile, WriteForeign
 from bmid.steps.image import GONE, RemoveImage, SealImage
+from tests.support.plan import undone
 from tests.support.view import NOW, OPERATION, MemoryView, context, disk, image, project
 
 RBD = {"pool": "theirs", "image": "golden"}
@@ -74,9 +75,8 @@ def test_a_copy_for_another_project_is_a_row_of_that_project() -> None:
 
 def test_a_copy_that_failed_leaves_the_name_free() -> None:
     """No row."""
-    command = copy_image.CopyImage(**COPY)
-    assert copy_image.undo(command, context(copied()), Plan(), {}) == (Drop(copied()),)
-    assert copy_image.undo(command, context(), Plan(), {}) == ()
+    assert undone("image.copy", COPY, context(copied()), Plan()) == (Drop(copied()),)
+    assert undone("image.copy", COPY, context(), Plan()) == ()
 
 
 def test_a_copy_onto_itself_takes_its_one_name_exclusively() -> None:
