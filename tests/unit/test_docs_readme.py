@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from configparser import ConfigParser
 from pathlib import Path
 
 import click
@@ -72,6 +73,18 @@ def test_every_folder_of_the_table_is_there_and_none_is_missing() -> None:
     assert {name for name in named if not (ROOT / name).is_dir()} == set()
     packages = {f"bmid/{path.parent.name}" for path in ROOT.glob("bmid/*/__init__.py")}
     assert packages <= named
+
+
+def test_the_floors_that_are_told_are_those_that_are_enforced() -> None:
+    """docs/architecture.md has the layers of setup.cfg, from top to bottom."""
+    section = (ROOT / "docs/architecture.md").read_text().partition("## Floors\n")[2]
+    block = re.search(r"```\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    told = [set(line.split("  ")[0].split(" | ")) for line in block.group(1).splitlines()]
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    layers = config["importlinter:contract:floors"]["layers"].strip().splitlines()
+    assert told == [{name.strip().removeprefix("bmid.") for name in line.split("|")} for line in layers]
 
 
 def _anchors(file: Path) -> set[str]:
