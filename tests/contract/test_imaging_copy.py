@@ -120,6 +120,19 @@ def test_an_errand_is_run_and_fails_with_words_that_help(bench: Bench) -> None:
     assert "something else" in unknown.problem[1]
 
 
+@pytest.mark.parametrize("words", ["Operation not permitted", "Permission denied"])
+def test_who_may_not_read_or_write_is_told_so_and_not_tried_again(words: str) -> None:
+    imaging = QemuImaging()
+    said = f"qemu-img: Could not open 'rbd:theirs/image': error opening image image from theirs: {words}\n"
+    program = f"import sys; sys.stderr.write({said!r}); sys.exit(1)"
+    imaging.run("job", Errand((sys.executable, "-c", program), MIB))
+    while (job := imaging.poll("job", patience=1)) is not None and job.state is JobState.RUNNING:
+        pass
+    assert job is not None
+    assert job.problem is not None
+    assert (job.problem[0], job.problem[2]) == ("pool-forbidden", False)
+
+
 def test_an_errand_tells_how_far_it_is(tmp_path: Path) -> None:
     imaging = QemuImaging()
     program = (

@@ -21,6 +21,12 @@ _COPIED = 0.8  # the share of an export that is copying; the rest is the digest
 # What the ends of the tools' complaints mean: words, problem, whether a retry could help.
 _Complaints = tuple[tuple[tuple[str, ...], str, str, bool], ...]
 _SLOW = (("timed out",), "storage-timeout", "the storage did not answer in time", True)
+_FORBIDDEN = (
+    ("Operation not permitted", "Permission denied"),
+    "pool-forbidden",
+    "the storage refuses our user in one of the two places: in a pool of Ceph it needs `profile rbd`, also to read",
+    False,
+)
 _MEMORY = (("allocate memory",), "imaging-memory", "the conversion needs more memory than its limit allows", False)
 _FULL = (("No space left", "quota"), "pool-full", "the storage is full: free space in it", True)
 _DAMAGED = (
@@ -31,7 +37,7 @@ _DAMAGED = (
 )
 _NO_SPACE = (("No space left", "quota"), "no-space", "the folder of the file is full: free space in it", True)
 _OF_FILE: _Complaints = (_FULL, _SLOW, _DAMAGED, _MEMORY)
-_OF_COPY: _Complaints = (_FULL, _SLOW, _MEMORY)
+_OF_COPY: _Complaints = (_FULL, _SLOW, _FORBIDDEN, _MEMORY)
 _OF_EXPORT: _Complaints = (_NO_SPACE, _SLOW, _MEMORY)
 
 
