@@ -14,17 +14,16 @@ from click.core import ParameterSource
 from bmid.bootstrap import Head
 from bmid.checkup import examine
 from bmid.cli_head import head, heads
-from bmid.errors import BmiError
 from bmid.handlers.registry import discover
 from bmid.parts import make_database
 from bmid.reference.command import asyncapi, schemas
 from bmid.repair import Repair
-from bmid.terminal import fail, read_settings
+from bmid.terminal import Commands, output_option, read_settings
 
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -55,41 +54,31 @@ main.add_command(head)
 def run(context: click.Context, /, sandbox: bool, **options: Any) -> None:
     """Run the daemon until it gets SIGTERM."""
     named = context.parent and context.parent.get_parameter_source("config") is not ParameterSource.DEFAULT
-    try:
-        if sandbox:
-            import_module("bmid.sandbox.site").run(context.obj if named else None, **options)
-        elif any(value not in (None, False) for value in options.values()):
-            raise click.UsageError("only a --sandbox takes these options")
-        else:
-            Head(read_settings(context.obj)).run()
-    except BmiError as error:
-        fail(error)
+    if sandbox:
+        import_module("bmid.sandbox.site").run(context.obj if named else None, **options)
+    elif any(value not in (None, False) for value in options.values()):
+        raise click.UsageError("only a --sandbox takes these options")
+    else:
+        Head(read_settings(context.obj)).run()
 
 
 @main.command()
 @click.pass_obj
 def migrate(config: Path) -> None:
     """Bring the database's schema up to date."""
+    database = make_database(read_settings(config))
+    before = database.revision()
     # Alembic takes 10 MiB, which the daemon can do without.
-    try:
-        database = make_database(read_settings(config))
-        before = database.revision()
-        import_module("bmid.store.migration").migrate(database)
-        click.echo(f"schema {before or 'none'} -> {database.revision()}")
-    except BmiError as error:
-        fail(error)
+    import_module("bmid.store.migration").migrate(database)
+    click.echo(f"schema {before or 'none'} -> {database.revision()}")
 
 
 @main.command()
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option
 @click.pass_obj
 def check(config: Path, output: str) -> None:
     """Look at everything that the daemon needs, and say what is missing and what to do."""
-    try:
-        findings = examine(read_settings(config))
-    except BmiError as error:
-        fail(error)
-        return
+    findings = examine(read_settings(config))
     if output == "json":
         click.echo(json.dumps([vars(finding) for finding in findings], indent=2))
     else:
@@ -127,15 +116,11 @@ def operations() -> None:
 
 @operations.command("list")
 @click.option("--all", "every", is_flag=True, help="Ended ones too.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option
 @click.pass_obj
 def list_operations(config: Path, every: bool, output: str) -> None:
     """What runs, waits or is stuck, the oldest last."""
-    try:
-        rows = Repair(read_settings(config)).list(every)
-    except BmiError as error:
-        fail(error)
-        return
+    rows = Repair(read_settings(config)).list(every)
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
         return
@@ -150,10 +135,7 @@ def list_operations(config: Path, every: bool, output: str) -> None:
 @click.pass_obj
 def show(config: Path, operation: str) -> None:
     """One operation with its plan, its marks and its problem, as JSON."""
-    try:
-        click.echo(json.dumps(Repair(read_settings(config)).show(operation), indent=2, default=str))
-    except BmiError as error:
-        fail(error)
+    click.echo(json.dumps(Repair(read_settings(config)).show(operation), indent=2, default=str))
 
 
 @operations.command()
@@ -161,10 +143,7 @@ def show(config: Path, operation: str) -> None:
 @click.pass_obj
 def retry(config: Path, operation: str) -> None:
     """Look at a waiting or stuck operation again now."""
-    try:
-        click.echo(Repair(read_settings(config)).retry(operation))
-    except BmiError as error:
-        fail(error)
+    click.echo(Repair(read_settings(config)).retry(operation))
 
 
 @operations.command()
@@ -173,7 +152,4 @@ def retry(config: Path, operation: str) -> None:
 @click.pass_obj
 def abandon(config: Path, operation: str, reason: str) -> None:
     """End a stuck operation as failed, and say what it leaves behind."""
-    try:
-        click.echo(Repair(read_settings(config)).abandon(operation, reason))
-    except BmiError as error:
-        fail(error)
+    click.echo(Repair(read_settings(config)).abandon(operation, reason))

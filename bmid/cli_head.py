@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from bmid.errors import BmiError
 from bmid.roster import Left, Roster
-from bmid.terminal import fail, read_settings
+from bmid.terminal import output_option, read_settings
 
 __all__ = ["head", "heads"]
 
@@ -22,15 +21,11 @@ LOOK = 1.0  # seconds between looks of --wait
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option
 @click.pass_obj
 def heads(config: Path, output: str) -> None:
     """All heads: alive or not, their version, last heartbeat, disks on each shard, unfinished operations."""
-    try:
-        rows = Roster(read_settings(config)).list()
-    except BmiError as error:
-        fail(error)
-        return
+    rows = Roster(read_settings(config)).list()
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
         return
@@ -51,15 +46,11 @@ def head() -> None:
 @click.pass_obj
 def drain(config: Path, name: str, wait: bool) -> None:
     """New maps go to other heads. Exits with 1 while something is left: what it is, is printed."""
-    try:
-        roster = Roster(read_settings(config))
-        roster.drain(name, draining=True)
-        left = roster.left(name)
-        if wait and left:
-            left = _wait(lambda: roster.left(name))
-    except BmiError as error:
-        fail(error)
-        return
+    roster = Roster(read_settings(config))
+    roster.drain(name, draining=True)
+    left = roster.left(name)
+    if wait and left:
+        left = _wait(lambda: roster.left(name))
     for disk in left.disks:
         click.echo(f"node {disk.node or '-':20}  disk {disk.name:32}  project {disk.project:20}  {disk.state}")
     if not left:
@@ -74,11 +65,7 @@ def drain(config: Path, name: str, wait: bool) -> None:
 @click.pass_obj
 def undrain(config: Path, name: str) -> None:
     """New maps may come to it again."""
-    try:
-        Roster(read_settings(config)).drain(name, draining=False)
-    except BmiError as error:
-        fail(error)
-        return
+    Roster(read_settings(config)).drain(name, draining=False)
     click.echo(f"head {name} takes new maps")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,7 +14,7 @@ from bmid.logs import configure
 from bmid.settings import Settings
 from bmid.settings_file import load
 
-__all__ = ["fail", "read_settings"]
+__all__ = ["Commands", "output_option", "read_settings"]
 
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
@@ -25,9 +27,21 @@ def read_settings(path: Path) -> Settings:
     return settings
 
 
-def fail(error: BmiError) -> None:
-    """Tell it, with what to do, and exit."""
-    click.echo(f"bmid: {error}", err=True)
-    if error.problem.todo:
-        click.echo(f"  {error.problem.todo}", err=True)
-    sys.exit(EX_CONFIG if isinstance(error, Misconfigured) else EX_UNAVAILABLE)
+class Commands(click.Group):
+    """Commands whose errors are told, with what to do; then it exits."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """As click does."""
+        try:
+            return super().invoke(context)
+        except BmiError as error:
+            click.echo(f"bmid: {error}", err=True)
+            if error.problem.todo:
+                click.echo(f"  {error.problem.todo}", err=True)
+            sys.exit(EX_CONFIG if isinstance(error, Misconfigured) else EX_UNAVAILABLE)
+
+
+def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How rows are printed: for people, or for programs."""
+    kinds = click.Choice(["table", "json"])
+    return click.option("-o", "--output", type=kinds, default="table", show_default=True)(command)
