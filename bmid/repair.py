@@ -28,12 +28,10 @@ class Repair:
         self._source = f"/bmid/{settings.head.name}"
 
     def list(self, every: bool) -> list[dict[str, Any]]:
-        """Operations as rows."""
+        """The newest thousand operations as rows; without `every` only those that have not ended."""
         with self._database.read() as tx:
-            found = StoreView(tx, 0).operations(limit=1000)
-        return [
-            operation_shape(one) | {"command_data": _shown(one)} for one in found if every or one.phase not in FINAL
-        ]
+            found = StoreView(tx, 0).operations(limit=1000, unfinished=not every)
+        return [operation_shape(one) | {"command_data": _shown(one)} for one in found]
 
     def show(self, operation: str) -> dict[str, Any]:
         """One operation, whole."""

@@ -76,8 +76,6 @@ class View(Lists, Protocol):
         """The sets of labels that an image is the default for."""
         ...
 
-    def operations(self, project: str | None = None, limit: int = 100) -> Sequence[Operation]: ...
-
 
 @dataclass(frozen=True)
 class Context:

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import func, or_, select, update
 
 from bmid.model.entity import Disk
-from bmid.model.operation import FINAL
 from bmid.store.database import Tx
 from bmid.store.rows import entity, upsert
 from bmid.store.schema import claim, disk, head, operation
@@ -148,7 +147,7 @@ def in_hand(tx: Tx, name: str) -> int:
     """How many unfinished operations only this head may run, or runs right now."""
     held = select(claim.c.operation).where(claim.c.holder.startswith(f"{name}/", autoescape=True))
     mine = or_(operation.c.home == name, operation.c.id.in_(held))
-    count = select(func.count()).select_from(operation).where(operation.c.phase.not_in(FINAL), mine)
+    count = select(func.count()).select_from(operation).where(operation.c.ended_at.is_(None), mine)
     return int(tx.execute(count).scalar_one())
 
 

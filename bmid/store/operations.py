@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, exists, insert, or_, select, text, update
 
 from bmid.model.claim import Held, Key
-from bmid.model.operation import FINAL, Operation, Phase
+from bmid.model.operation import Operation, Phase
 from bmid.store import claims
 from bmid.store.column import Instant
 from bmid.store.database import Tx
@@ -191,7 +191,7 @@ def note_owner(tx: Tx, disk: str, owner: str | None) -> bool:
 
 def pending(tx: Tx, kind: str, field: str) -> set[str]:
     """The values of one field of the commands of that type that have not ended."""
-    query = select(operation.c.command).where(operation.c.type == kind, operation.c.phase.not_in(FINAL))
+    query = select(operation.c.command).where(operation.c.type == kind, operation.c.ended_at.is_(None))
     return {row.command[field] for row in tx.execute(query)}
 
 

@@ -157,10 +157,10 @@ class StoreView(Pages):
         """The operations of a group, in the order accepted."""
         return self._all(Operation, "seq", parent=group)
 
-    def operations(self, project: str | None = None, limit: int = 100) -> Sequence[Operation]:
-        """The newest operations first."""
+    def operations(self, limit: int = 100, *, unfinished: bool = False) -> Sequence[Operation]:
+        """The newest operations first; or of those that have not ended."""
         table = schema.operation
         query = select(table).order_by(table.c.seq.desc()).limit(limit)
-        if project is not None:
-            query = query.where(table.c.project == project)
+        if unfinished:
+            query = query.where(table.c.ended_at.is_(None))
         return [entity(Operation, row) for row in self._tx.execute(query)]

@@ -62,10 +62,10 @@ def test_a_group_sent_twice_is_one_group(bench: Bench) -> None:
     """And is answered with its summary."""
     message = bench.send("bmi.node.map.v1", GROUP, id="once")
     bench.settle()
-    before = len(bench.view().operations(None, 500))
+    before = len(bench.view().operations(500))
     bench.send("bmi.node.map.v1", GROUP, id="once")
     bench.settle()
-    assert len(bench.view().operations(None, 500)) == before
+    assert len(bench.view().operations(500)) == before
     assert len(ends(bench, message)) == 1
 
 

@@ -14,7 +14,7 @@ from bmid.model.operation import Operation, Phase
 from bmid.repair import Repair
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.settings import Settings
-from bmid.store import outbox
+from bmid.store import operations, outbox
 from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -92,13 +92,18 @@ def test_only_what_is_stuck_can_be_abandoned_and_only_what_has_not_ended_retried
 
 
 def test_the_list_shows_what_has_not_ended_and_why(bench: Bench, repair: Repair) -> None:
-    """As JSON; with everything if it is asked for."""
+    """As JSON, however many have ended since; with everything if it is asked for."""
     one = stuck(bench)
     (row,) = repair.list(False)
     assert (row["operation"], row["phase"]) == (one.id, "stuck")
     assert "no space" in row["why"]
     assert len(repair.list(True)) > 1
     assert json.dumps(repair.show(one.id))
+    with bench.database.write() as tx:
+        for number in range(1000):
+            ended = Operation(**{**vars(one), "id": f"o{number}", "phase": Phase.SUCCEEDED, "ended_at": tx.now})
+            operations.accept(tx, ended, ())
+    assert [row["operation"] for row in repair.list(False)] == [one.id]
 
 
 def test_what_is_older_than_its_retention_is_forgotten(bench: Bench) -> None:

@@ -88,9 +88,9 @@ class SiteMachine(RuleBasedStateMachine):
     def repeat(self, which: int, same: bool) -> None:
         """The same id again: no second effect; with other content it is rejected."""
         message, kind, data = self.sent[which % len(self.sent)]
-        operations, events = self.bench.view().operations(None, 500), self.bench.events()
+        operations, events = self.bench.view().operations(500), self.bench.events()
         self.bench.send(kind, data if same else {**data, "project": "p3"}, id=message)
-        assert self.bench.view().operations(None, 500) == operations
+        assert self.bench.view().operations(500) == operations
         added = self.bench.events()[len(events) :]
         assert [one["type"] for one in added] == ([] if same else ["bmi.command.rejected.v1"])
 
