@@ -69,6 +69,7 @@ class Network:
 
     def __init__(self, folder: Path, subnet: str | None = None, heads: int = 1) -> None:
         self._file = folder / "network.json"
+        self._complete = folder / "network.complete"
         self._wished = subnet
         self._heads = heads
 
@@ -118,12 +119,14 @@ class Network:
             new.write_text(json.dumps(asdict(taken)))
             new.replace(self._file)
             self._make(taken)
+            self._complete.touch()
 
     def down(self) -> None:
         """Remove all of it; quiet where there is nothing. Nodes must be off: a namespace lives on while in use."""
         if not self._file.exists():
             return
         taken = self.addresses
+        self._complete.unlink(missing_ok=True)
         # The veths go from outside: a process left in a namespace would keep the other side alive.
         _try("ip", "link", "del", taken.interface)
         for head in taken.heads:
@@ -146,8 +149,11 @@ class Network:
         return ["ip", "netns", "exec", self.namespace, *command]
 
     def _whole(self) -> bool:
-        return _try("ip", "link", "show", self.addresses.interface) and _try(
-            *self._inside("ip", "link", "show", _BRIDGE)
+        """Whether all of it was made, and is there since: a restart of the machine takes it away."""
+        return (
+            self._complete.exists()
+            and _try("ip", "link", "show", self.addresses.interface)
+            and _try(*self._inside("ip", "link", "show", _BRIDGE))
         )
 
     def _choose(self) -> Addresses:

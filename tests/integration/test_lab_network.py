@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from lab import network as module
 from lab.network import Network
+from lab.process import LabError
 
 
 def ip(*arguments: str) -> str:
@@ -47,3 +51,23 @@ def test_each_head_has_a_namespace_on_the_boot_network_and_reaches_this_machine(
     assert taken.namespace not in left
     assert taken.interface not in left
     assert network.service_ip == "127.0.0.1"
+
+
+def test_a_network_that_was_left_half_made_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, run = Network(tmp_path / "half", heads=2), module._run
+
+    def ends(*command: str) -> str:
+        if "mgmt1" in command:
+            raise LabError("killed before the second head had its interfaces")
+        return run(*command)
+
+    try:
+        monkeypatch.setattr(module, "_run", ends)
+        with pytest.raises(LabError, match="killed"):
+            network.up()
+        monkeypatch.undo()
+        network.up()
+        second = network.addresses.heads[1]
+        assert f"{second.ip}/" in ip("-n", str(second.namespace), "addr", "show", second.interface)
+    finally:
+        network.down()
