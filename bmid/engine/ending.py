@@ -41,7 +41,7 @@ class Ending:
         """A dry run: what would be done is told, and nothing of it is kept."""
         one = turn.record
         steps = tuple(PlannedStep.model_validate(step) for step in plan.described())
-        changed = bool(steps or plan.reserve or plan.memo.get("changed"))
+        changed = bool(plan.memo.get("changed", steps or plan.reserve))
         event = OperationPlanned(
             operation=one.id, command=one.type, project=one.project, changed=changed, home=plan.home, steps=steps
         )
