@@ -15,8 +15,8 @@ from bmid.parts import make_broker, make_database, make_ports, make_site
 from bmid.settings import Settings
 from bmid.steps.boot import PointBoot
 from bmid.steps.export import check_folder
-from bmid.store.boots import homed
 from bmid.store.database import Database
+from bmid.store.heads import homed
 from bmid.store.view import StoreView
 
 __all__ = ["Finding", "examine"]
@@ -90,9 +90,9 @@ def _foreign(settings: Settings, database: Database, ports: Ports) -> Iterator[F
     site = make_site(settings, upload_url="")
     with database.read() as tx:
         view = StoreView(tx, settings.engine.dead_after)
-        for disk in homed(tx, settings.head.name):
-            node = view.node(disk.node or "")
-            if node is None:
+        for one in homed(tx, settings.head.name, mapped=True):
+            node, disk = view.node(one.node or ""), view.disk(one.id)
+            if node is None or disk is None:
                 continue
             entry = PointBoot.of(node, disk, site).entry(ports.target.portal(disk.shard or ""), secret="")
             yield Finding(f"dhcp {node.name}", True, "\n".join(ports.boot.foreign_lines(entry)))

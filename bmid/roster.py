@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmid.errors import Refused
-from bmid.model.entity import Disk
 from bmid.parts import make_database
 from bmid.settings import Settings
 from bmid.store import heads
 from bmid.store.database import Tx
-from bmid.store.heads import HeadRow
+from bmid.store.heads import HeadRow, HomedDisk
 
 __all__ = ["Left", "Roster"]
 
@@ -20,7 +19,7 @@ __all__ = ["Left", "Roster"]
 class Left:
     """What a head still has: its disks with their nodes, and how many operations only it may run."""
 
-    disks: tuple[Disk, ...]
+    disks: tuple[HomedDisk, ...]
     operations: int
 
     def __bool__(self) -> bool:
@@ -56,8 +55,8 @@ class Roster:
     def _shape(self, tx: Tx, one: HeadRow) -> dict[str, Any]:
         shards: dict[str, dict[str, Any]]
         shards = {name: {"portal": portal or None, "disks": 0} for name, portal in one.shards.items()}
-        for disk in heads.homed(tx, one.name):
-            shards.setdefault(disk.shard or "", {"portal": None, "disks": 0})["disks"] += 1
+        for shard, count in heads.loads(tx).get(one.name, {}).items():
+            shards.setdefault(shard, {"portal": None})["disks"] = count
         return {
             "head": one.name,
             "state": "alive" if one.alive(self._dead_after) else "stopped" if one.stopped else "dead",

@@ -15,10 +15,11 @@ from bmid.errors import TransientError
 from bmid.handlers.node_booted import NodeBooted, NodeBootFailed
 from bmid.handlers.retry_boot import RetryBoot
 from bmid.model.change import Put
-from bmid.model.entity import Boot, BootStage, Disk
+from bmid.model.entity import Boot, BootStage
 from bmid.model.site import Site
 from bmid.store import boots, operations, outbox
 from bmid.store.database import Database, Tx
+from bmid.store.heads import HomedDisk
 from bmid.store.outbox import Cause
 from bmid.store.rows import apply
 
@@ -69,7 +70,7 @@ class BootWatch:
                 log.debug("boot.unseen", node=boot.node, detail=str(error))
         return any(boot.deadline for boot, _ in watched)
 
-    def _look(self, boot: Boot, disk: Disk, now: datetime) -> None:
+    def _look(self, boot: Boot, disk: HomedDisk, now: datetime) -> None:
         key = (boot.disk, boot.attempt, boot.base)
         watch = self._watches.setdefault(key, Watch(boot.base, boot.stage))
         status = self._target.status(disk.shard or "", disk.number)
@@ -90,15 +91,16 @@ class BootWatch:
                 self._booted(tx, seen, disk)
             elif late:
                 seen = self._late(tx, seen, disk)
-            apply(tx, (Put(seen),))
+            if seen != fresh:  # a late one is looked at again and again while it waits for its retry
+                apply(tx, (Put(seen),))
 
-    def _booted(self, tx: Tx, boot: Boot, disk: Disk) -> None:
+    def _booted(self, tx: Tx, boot: Boot, disk: HomedDisk) -> None:
         seconds = (tx.now - boot.started_at).total_seconds()
         event = NodeBooted(**self._common(boot, disk), seconds=round(seconds, 2))
         outbox.emit(tx, event, self._cause(boot))
         log.info("node.booted", node=boot.node, seconds=round(seconds, 1), attempt=boot.attempt)
 
-    def _late(self, tx: Tx, boot: Boot, disk: Disk) -> Boot:
+    def _late(self, tx: Tx, boot: Boot, disk: HomedDisk) -> Boot:
         """Once more, or the end. A retry that is on its way sets a new deadline by itself."""
         if boot.node in operations.pending(tx, RetryBoot.type, "node"):
             return boot
@@ -111,7 +113,7 @@ class BootWatch:
         log.warning("node.boot_failed", node=boot.node, stage=boot.stage.value, attempt=boot.attempt)
         return replace(boot, stage=BootStage.FAILED, evidence={**boot.evidence, "last": boot.stage.value})
 
-    def _common(self, boot: Boot, disk: Disk) -> dict[str, object]:
+    def _common(self, boot: Boot, disk: HomedDisk) -> dict[str, object]:
         return {
             "operation": boot.operation,
             "project": boot.project,

@@ -11,9 +11,9 @@ from bmid.engine.acceptance import Acceptance
 from bmid.engine.identity import Identity
 from bmid.errors import TransientError
 from bmid.handlers.restore_export import RestoreExport
-from bmid.model.entity import Disk
-from bmid.store import boots, operations
+from bmid.store import heads, operations
 from bmid.store.database import Database
+from bmid.store.heads import HomedDisk
 
 __all__ = ["ExportWatch"]
 
@@ -36,8 +36,8 @@ class ExportWatch:
     def run_once(self) -> int:
         """How many targets are to be put back."""
         with self._database.read() as tx:
-            disks = boots.homed(tx, self._identity.head)
-        missing: list[Disk] = []
+            disks = heads.homed(tx, self._identity.head, mapped=True)
+        missing: list[HomedDisk] = []
         self._tried = {disk.id: self._tried[disk.id] for disk in disks if disk.id in self._tried}
         for shard in self._target.shards:
             wanted = [disk for disk in disks if disk.shard == shard]
@@ -47,7 +47,7 @@ class ExportWatch:
             self._submit(missing)
         return len(missing)
 
-    def _missing(self, shard: str, wanted: list[Disk]) -> list[Disk]:
+    def _missing(self, shard: str, wanted: list[HomedDisk]) -> list[HomedDisk]:
         try:
             there = {export.number for export in self._target.exports(shard) if export.open}
         except TransientError as error:
@@ -61,10 +61,10 @@ class ExportWatch:
                 self._tried.pop(disk.id, None)
         return [disk for disk in wanted if disk.number not in there]
 
-    def _submit(self, missing: list[Disk]) -> None:
+    def _submit(self, missing: list[HomedDisk]) -> None:
         with self._database.write() as tx:
             busy = operations.unfinished(tx, [f"node:{disk.node}" for disk in missing])
-            homed = {disk.id for disk in boots.homed(tx, self._identity.head)}
+            homed = {disk.id for disk in heads.homed(tx, self._identity.head, mapped=True)}
             lost = [disk for disk in missing if disk.id in homed and f"node:{disk.node}" not in busy]
             lost = [disk for disk in lost if self._due(disk.id, tx.now)]
             for disk in lost:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from bmid.model.entity import Boot, BootStage, Disk, DiskState
+from bmid.model.entity import Boot, BootStage, DiskState
 from bmid.store.database import Tx
+from bmid.store.heads import HOMED, HomedDisk
 from bmid.store.rows import entity
 from bmid.store.schema import boot, disk
 
-__all__ = ["find", "homed", "under_way"]
+__all__ = ["find", "under_way"]
 
 OPEN = (BootStage.WAITING, BootStage.FIRMWARE, BootStage.INITRAMFS)
 
@@ -22,17 +23,11 @@ def find(tx: Tx, identifier: str) -> Boot | None:
     return entity(Boot, row) if row else None
 
 
-def under_way(tx: Tx, head: str) -> Sequence[tuple[Boot, Disk]]:
+def under_way(tx: Tx, head: str) -> Sequence[tuple[Boot, HomedDisk]]:
     """Boots that have not ended, of disks whose home is this head."""
     where = boot.c.stage.in_(OPEN)
     found = {row.disk: entity(Boot, row) for row in tx.execute(select(boot).where(where))}
     if not found:
         return []
-    mine = select(disk).where(disk.c.id.in_(found), disk.c.head == head, disk.c.state == DiskState.MAPPED)
-    return [(found[row.id], entity(Disk, row)) for row in tx.execute(mine)]
-
-
-def homed(tx: Tx, head: str) -> Sequence[Disk]:
-    """Mapped disks whose home is this head."""
-    mine = select(disk).where(disk.c.head == head, disk.c.state == DiskState.MAPPED)
-    return [entity(Disk, row) for row in tx.execute(mine)]
+    mine = HOMED.where(disk.c.id.in_(found), disk.c.head == head, disk.c.state == DiskState.MAPPED)
+    return [(found[row.id], HomedDisk._make(row)) for row in tx.execute(mine)]

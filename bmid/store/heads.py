@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, or_, select, update
 
-from bmid.model.entity import Disk
+from bmid.model.entity import DiskState
 from bmid.store.database import Tx
-from bmid.store.rows import entity, upsert
+from bmid.store.rows import upsert
 from bmid.store.schema import claim, disk, head, operation
 
 __all__ = [
+    "HOMED",
     "HeadRow",
+    "HomedDisk",
     "Presence",
     "Shard",
     "beat",
@@ -25,6 +27,7 @@ __all__ = [
     "homed",
     "in_hand",
     "leave",
+    "loads",
     "others",
     "portal",
     "shards",
@@ -77,6 +80,22 @@ class Shard:
     draining: bool = False
 
 
+class HomedDisk(NamedTuple):
+    """A disk as its home looks after it, again and again: without its seed, which may be as long as a book."""
+
+    id: str
+    project: str
+    name: str
+    state: str
+    node: str | None
+    shard: str | None
+    number: int
+    address: str | None
+
+
+HOMED = select(*(disk.c[name] for name in HomedDisk._fields))
+
+
 def beat(tx: Tx, name: str, instance: str, presence: Presence) -> None:
     """This head is alive."""
     fresh = {
@@ -114,12 +133,20 @@ def drain(tx: Tx, name: str, *, draining: bool) -> bool:
     return tx.execute(change.returning(head.c.name)).first() is not None
 
 
+def loads(tx: Tx) -> Mapping[str, Mapping[str, int]]:
+    """How many disks are at home on each head, by shard."""
+    found: dict[str, dict[str, int]] = {}
+    counted = select(disk.c.head, disk.c.shard, func.count()).where(disk.c.head.is_not(None))
+    for name, shard, count in tx.execute(counted.group_by(disk.c.head, disk.c.shard)):
+        found.setdefault(name, {})[shard or ""] = count
+    return found
+
+
 def shards(tx: Tx, dead_after: float) -> Sequence[Shard]:
     """All shards of living heads with their load."""
-    loads = select(disk.c.head, disk.c.shard, func.count().label("load")).group_by(disk.c.head, disk.c.shard)
-    load = {(row.head, row.shard): row.load for row in tx.execute(loads)}
+    load = loads(tx)
     return [
-        Shard(one.name, shard, load.get((one.name, shard), 0), portal, one.draining)
+        Shard(one.name, shard, load.get(one.name, {}).get(shard, 0), portal, one.draining)
         for one in every(tx)
         if one.alive(dead_after)
         for shard, portal in one.shards.items()
@@ -138,9 +165,12 @@ def portal(tx: Tx, name: str, shard: str) -> str | None:
     return found.shards.get(shard) if found else None
 
 
-def homed(tx: Tx, name: str) -> Sequence[Disk]:
-    """Disks whose home is this head, whatever state they are in."""
-    return [entity(Disk, row) for row in tx.execute(select(disk).where(disk.c.head == name).order_by(disk.c.name))]
+def homed(tx: Tx, name: str, *, mapped: bool = False) -> Sequence[HomedDisk]:
+    """Disks whose home is this head, by name; or only those that are mapped."""
+    mine = HOMED.where(disk.c.head == name).order_by(disk.c.name)
+    return [
+        HomedDisk._make(row) for row in tx.execute(mine.where(disk.c.state == DiskState.MAPPED) if mapped else mine)
+    ]
 
 
 def in_hand(tx: Tx, name: str) -> int:
