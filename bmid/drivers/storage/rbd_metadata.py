@@ -15,7 +15,7 @@ from typing import Any
 
 import rados
 
-__all__ = ["identity", "read_metadata", "remove_metadata", "write_metadata"]
+__all__ = ["encoded", "identity", "read_metadata", "remove_metadata", "write_metadata"]
 
 _CANCELED = 125
 _LONGEST_VALUE = 1 << 20  # bytes that a read takes at most
@@ -34,8 +34,8 @@ def write_metadata(pool: Any, image: str, key: str, value: Mapping[str, object])
 
     Raises rados.Error.
     """
-    prefix = _text(f"rbd_data.{image}").decode()
-    pair = struct.pack("<I", 1) + _text(key) + _text(json.dumps(value))
+    prefix = encoded(f"rbd_data.{image}").decode()
+    pair = struct.pack("<I", 1) + encoded(key) + encoded(json.dumps(value))
     with rados.WriteOpCtx() as operation:
         # The method alone would make a header where there is none.
         operation.omap_cmp("object_prefix", prefix, rados.LIBRADOS_CMPXATTR_OP_EQ)
@@ -57,7 +57,7 @@ def read_metadata(pool: Any, image: str, key: str) -> Mapping[str, object] | Non
     Raises rados.Error.
     """
     try:
-        _, answer = pool.execute(f"rbd_header.{image}", "rbd", "metadata_get", _text(key), _LONGEST_VALUE)
+        _, answer = pool.execute(f"rbd_header.{image}", "rbd", "metadata_get", encoded(key), _LONGEST_VALUE)
     except rados.ObjectNotFound:
         return None
     with suppress(ValueError):
@@ -70,10 +70,10 @@ def read_metadata(pool: Any, image: str, key: str) -> Mapping[str, object] | Non
 def remove_metadata(pool: Any, image: str, key: str) -> None:
     """Ensure that an image, named by its internal id, hasn't this value. Raises rados.Error."""
     with suppress(rados.ObjectNotFound):
-        pool.execute(f"rbd_header.{image}", "rbd", "metadata_remove", _text(key))
+        pool.execute(f"rbd_header.{image}", "rbd", "metadata_remove", encoded(key))
 
 
-def _text(text: str) -> bytes:
+def encoded(text: str) -> bytes:
     """A string as Ceph encodes it: its length in bytes, then the bytes."""
     raw = text.encode()
     return struct.pack("<I", len(raw)) + raw

@@ -17,7 +17,7 @@ from typing import Any
 import rados
 import rbd
 
-from bmid.drivers.storage.rbd_metadata import identity
+from bmid.drivers.storage.rbd_metadata import encoded, identity
 
 __all__ = ["Trash"]
 
@@ -63,9 +63,9 @@ class Trash:
         if now - since < self._abandoned or identity(pool, name) == entry:
             return
         with suppress(rados.Error):  # the list of names doesn't have it (any more)
-            pool.execute("rbd_directory", "rbd", "dir_remove_image", _text(name) + _text(entry))
+            pool.execute("rbd_directory", "rbd", "dir_remove_image", encoded(name) + encoded(entry))
         with suppress(rados.Error):  # it isn't in that state (any more)
-            pool.execute("rbd_trash", "rbd", "trash_state_set", _text(entry) + struct.pack("<BB", _NORMAL, _MOVING))
+            pool.execute("rbd_trash", "rbd", "trash_state_set", encoded(entry) + struct.pack("<BB", _NORMAL, _MOVING))
         self._forget(entry)
 
     def _forget(self, entry: str) -> None:
@@ -80,8 +80,3 @@ def _strip(pool: rados.Ioctx, entry: str) -> bool:
         for name in left:
             handle.remove_snap(name)
     return bool(left)
-
-
-def _text(value: str) -> bytes:
-    encoded = value.encode()
-    return struct.pack("<I", len(encoded)) + encoded
