@@ -10,6 +10,7 @@ from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
 from bmid.model.change import Drop
 from bmid.model.claim import Key
+from bmid.model.entity import Disk, Image
 from bmid.model.name import ProjectName
 from bmid.steps.base import Plan
 
@@ -47,16 +48,12 @@ def keys(command: RemoveProject) -> tuple[Key, ...]:
 
 def plan(command: RemoveProject, context: Context) -> Plan:
     """Nothing in the world."""
-    images = [f"image {image.name}" for image in context.view.images(command.project)]
-    disks = [f"disk {disk.name}" for disk in context.view.disks(command.project)]
-    if images or disks:
-        owned = ", ".join([*disks, *images])
-        raise Refused(
-            "project-not-empty",
-            f"project {command.project} still owns {owned}",
-            todo="Unmap its nodes and remove its images first.",
-            owned=[*disks, *images],
-        )
+    kinds = (("disk", Disk), ("image", Image))
+    owned = [f"{word} {name}" for word, kind in kinds for name in context.view.names(kind, command.project)]
+    if owned:
+        detail = f"project {command.project} still owns {', '.join(owned)}"
+        todo = "Unmap its nodes, then remove its disks and images."
+        raise Refused("project-not-empty", detail, todo=todo, owned=owned)
     return Plan(memo={"changed": context.view.project(command.project) is not None})
 
 

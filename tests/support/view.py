@@ -66,26 +66,17 @@ class MemoryView(View):
     def project(self, name: str) -> Project | None:
         return self._one(Project, name=name)
 
-    def projects(self) -> Sequence[Project]:
-        return self._all(Project)
-
     def image(self, project: str, name: str) -> Image | None:
         return self._one(Image, project=project, name=name)
 
     def image_by_id(self, image: str) -> Image | None:
         return self._one(Image, id=image)
 
-    def images(self, project: str | None = None) -> Sequence[Image]:
-        return self._all(Image, **({"project": project} if project else {}))
-
     def children(self, image: str) -> Sequence[Image]:
         return self._all(Image, parent=image)
 
     def node(self, name: str) -> Node | None:
         return self._one(Node, name=name)
-
-    def nodes(self) -> Sequence[Node]:
-        return self._all(Node)
 
     def node_with_mac(self, mac: str) -> Node | None:
         return next((one for one in self._all(Node) if mac in one.macs), None)
@@ -98,9 +89,6 @@ class MemoryView(View):
 
     def disk_named(self, project: str, name: str) -> Disk | None:
         return self._one(Disk, project=project, name=name)
-
-    def disks(self, project: str | None = None) -> Sequence[Disk]:
-        return self._all(Disk, **({"project": project} if project else {}))
 
     def disks_of(self, image: str) -> Sequence[Disk]:
         return self._all(Disk, image=image)
@@ -143,8 +131,8 @@ class MemoryView(View):
     def operation_of_message(self, message: str, source: str | None) -> Operation | None:
         return self._one(Operation, message=message)
 
-    def operations(self, project: str | None = None, limit: int = 100) -> Sequence[Operation]:
-        return self._all(Operation)[:limit]
+    def names(self, kind: type, project: str) -> Sequence[str]:
+        return sorted(one.name for one in self._all(kind, project=project))
 
 
 def context(*rows: Any, shards: Iterable[Shard] = (Shard(),), **site: Any) -> Context:
