@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,13 @@ from bmid.messages.envelope import Envelope
 from tests.support.bmid import House
 from tests.support.command_line import Run, command_line
 from tests.support.fake_bmid import Event, FakeBmid, fails
+from tests.support.http_peer import HttpPeer
 from tests.support.image import bios_disk
 
 CONTENT = bytes(range(256)) * 8192
 
 
-class Server:
+class Server(HttpPeer):
     """Has one file to fetch; the connection breaks after `breaks` bytes of each answer, as often as it says."""
 
     def __init__(self, breaks: list[int], status: int = 200, tags: tuple[str, ...] = ('"a"',)) -> None:
@@ -48,12 +48,7 @@ class Server:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_address[1]}/v1/downloads/op1"
-        threading.Thread(target=self.http.serve_forever).start()
+        super().__init__(Handler, "/v1/downloads/op1")
 
     def exports(self, digest: str = hashlib.sha256(CONTENT).hexdigest()) -> Callable[[Envelope, str], list[Event]]:
         """The answer of a bmid that has exported the file."""
@@ -76,8 +71,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in servers:
-        server.http.shutdown()
-        server.http.server_close()
+        server.close()
 
 
 def test_a_download_asks_for_an_export_with_a_token_that_only_the_file_s_server_sees(

@@ -8,16 +8,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import Run
 from tests.support.fake_bmid import FakeBmid, fails
+from tests.support.http_peer import HttpPeer
 
 
-class Server:
+class Server(HttpPeer):
     """Takes one upload, as bmid would; `status` other than 201 refuses it."""
 
     def __init__(self, status: int = 201) -> None:
@@ -35,12 +36,7 @@ class Server:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_address[1]}/v1/uploads/op1"
-        threading.Thread(target=self.http.serve_forever).start()
+        super().__init__(Handler, "/v1/uploads/op1")
 
 
 @pytest.fixture
@@ -53,8 +49,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in servers:
-        server.http.shutdown()
-        server.http.server_close()
+        server.close()
 
 
 def accepts_upload(bmid: FakeBmid, server: Server) -> None:

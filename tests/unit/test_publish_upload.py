@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from bmi_publish import UploadFailed
 from bmi_publish.upload import send_file
+from tests.support.http_peer import HttpPeer
 
 Answer = tuple[int, str]
 HANG_UP: Answer = (0, "")
 
 
-class Server:
+class Server(HttpPeer):
     """Gives the answers of a list in turn."""
 
     def __init__(self, answers: list[Answer]) -> None:
@@ -39,20 +39,14 @@ class Server:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_address[1]}/v1/uploads/op1"
-        threading.Thread(target=self.http.serve_forever).start()
+        super().__init__(Handler, "/v1/uploads/op1")
 
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     made = Server(request.param)
     yield made
-    made.http.shutdown()
-    made.http.server_close()
+    made.close()
 
 
 @pytest.fixture
