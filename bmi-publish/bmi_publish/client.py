@@ -54,6 +54,7 @@ class Client:
         self.settings = settings or load(given, os.environ, config)
         self._connection = Connection(self.settings)
         self._reach = reach
+        self._follows = False
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +120,8 @@ class Client:
         on_event: Callable[[Envelope], None] | None = None,
     ) -> list[Result]:
         """Like `wait`, for many commands side by side; the results are in the order of the tickets."""
+        if self._follows:
+            raise ValueError("this client follows events; wait with another one")
         commands = discover().commands
         watches = []
         for ticket in tickets:
@@ -131,9 +134,11 @@ class Client:
 
     def follow(self, keys: Sequence[str] = ("#",), timeout: float | None = None) -> Iterator[Envelope]:
         """Events with these routing keys (`<type>.<project>`, with * and #) as they come, for `timeout` seconds or for
-        ever. What is published while the connection is down is missed."""
+        ever. What is published while the connection is down is missed. Between two events the client may publish and
+        ask, but not wait."""
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
         self._connection.subscribe(tuple(keys))
+        self._follows = True
         try:
             while time.monotonic() < deadline:
                 try:
@@ -145,7 +150,9 @@ class Client:
                 if delivery and not delivery.answers and event:
                     yield event
         finally:
+            self._follows = False
             self._connection.close()
+            self._connection.subscribe(())
 
     def query(self, query: Query, timeout: float = 15.0) -> dict[str, Any]:
         """Ask, and return the result. Raises QueryFailed with a problem, Unreachable if nobody answers."""
@@ -157,7 +164,7 @@ class Client:
                 self._connection.publish(QUERIES, envelope, ask=True)
                 again = min(deadline, time.monotonic() + POLL)
                 while time.monotonic() < again:
-                    delivery = self._connection.receive(again - time.monotonic())
+                    delivery = self._connection.receive(again - time.monotonic(), events=False)
                     answer = delivery.envelope() if delivery else None
                     if delivery and answer and delivery.answers == envelope.id:
                         return _answer(answer)

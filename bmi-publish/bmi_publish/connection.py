@@ -48,7 +48,8 @@ class Connection:
         self._queue: str | None = None
         self._bound: tuple[str, ...] = ()
         self._keys: tuple[str, ...] = ()
-        self._came: deque[Delivery] = deque()
+        self._events: deque[Delivery] = deque()
+        self._answers: deque[Delivery] = deque()
         self._failures = 0
 
     def ensure(self, deadline: float) -> bool:
@@ -75,6 +76,8 @@ class Connection:
         if self._usable():
             with self._translated():
                 self._bind()
+        if not keys:
+            self._events.clear()
 
     def publish(self, exchange: str, envelope: Envelope, *, ask: bool = False, mandatory: bool = True) -> None:
         """Publish, and return when the broker has it. `ask`: answers are awaited. Raises Lost, Unreachable (nobody
@@ -96,15 +99,18 @@ class Connection:
             self._channel.basic_publish(exchange, envelope.type, body, properties, mandatory=mandatory)
         self._failures = 0
 
-    def receive(self, timeout: float) -> Delivery | None:
-        """The next message, or None after `timeout` seconds. Raises Lost."""
-        if not self._came:
+    def receive(self, timeout: float, *, events: bool = True) -> Delivery | None:
+        """The next message, or None after `timeout` seconds. Without `events` only an answer: they are kept for later.
+        Raises Lost."""
+        if not (self._answers or (events and self._events)):
             # Looked at each time: a channel that the broker closes raises nothing below.
             if self._connection is None or not self._usable():
                 raise Lost("not connected")
             with self._translated():
                 self._connection.process_data_events(max(0.0, timeout))
-        return self._came.popleft() if self._came else None
+        if self._answers:
+            return self._answers.popleft()
+        return self._events.popleft() if events and self._events else None
 
     def beat(self) -> None:
         """Keep it alive while its owner does something long; what comes is kept. A loss is noticed later."""
@@ -185,7 +191,8 @@ class Connection:
 
     def _take(self, _channel: object, method: Any, properties: Any, body: bytes) -> None:
         answers = None if method.exchange == EVENTS else properties.correlation_id
-        self._came.append(Delivery(answers, properties.content_type, properties.headers or {}, body))
+        came = self._events if answers is None else self._answers
+        came.append(Delivery(answers, properties.content_type, properties.headers or {}, body))
         self._failures = 0
 
     @contextlib.contextmanager

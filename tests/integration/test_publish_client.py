@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,10 @@ from bmid.errors import Problem
 from bmid.handlers.create_project import CreateProject
 from bmid.handlers.list_nodes import ListNodes
 from bmid.handlers.map_node import MapNode
+from bmid.messages.envelope import Envelope
 from lab.rabbitmq import RabbitMQ
 from tests.support.fake_bmid import FakeBmid, fails, rejects
+from tests.support.follower import Speaker
 
 README = Path(__file__).parents[2] / "bmi-publish" / "README.md"
 
@@ -222,3 +225,25 @@ def test_events_are_followed_as_they_come_and_across_a_cut(client: Client, bmid:
         assert other.wait(MAP, 10).ok
         thread.join(30)
     assert seen == ["bmi.node.mapped.v1"] * 2
+
+
+def test_a_question_between_two_events_loses_none_of_them(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
+    """The second event comes before the answer. A wait would have the client hear something else, and is refused."""
+    speaker = Speaker(rabbitmq.url("bmid"))
+    follow = client.follow(["#.p1"], timeout=20)
+    thread, first = in_thread(lambda: speaker.say("bmi.node.mapped.v1", "node/n1", {"project": "p1"}))
+    heard = [next(follow).id]
+    thread.join()
+
+    def answer(_query: Envelope) -> dict[str, Any]:
+        heard.append(speaker.say("bmi.node.booted.v1", "node/n1", {"project": "p1"}))
+        return {"nodes": []}
+
+    bmid.results["bmi.node.list.v1"] = answer
+    assert client.query(ListNodes()) == {"nodes": []}
+    with pytest.raises(ValueError, match="wait with another one"):
+        client.wait(MAP, 5)
+    assert [*first, next(follow).id] == heard
+    follow.close()
+    speaker.close()
+    assert client.wait(MAP, 10).ok

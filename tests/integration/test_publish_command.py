@@ -21,6 +21,7 @@ from lab.process import free_port
 from lab.rabbitmq import RabbitMQ
 from tests.support.command_line import Run
 from tests.support.fake_bmid import Event, FakeBmid, does_it, fails, rejects
+from tests.support.follower import Follower
 
 MAP = ("node", "map", "n1", "--image", "debian-12", "--wait")
 
@@ -218,6 +219,18 @@ def test_a_terminal_gets_progress_on_standard_error_and_data_stays_clean(
     assert set(done.stdout.split()) == {"done"}
     os.close(shown)
     os.close(terminal)
+
+
+def test_an_interrupt_ends_with_130_and_says_what_goes_on(rabbitmq: RabbitMQ, bmid: FakeBmid) -> None:
+    bmid.deaf = True
+    with Follower(rabbitmq.url("alice"), "node", "list", "--timeout", "60") as question:
+        question.until(lambda: bmid.asked)
+        assert question.interrupt() == 130
+    assert question.told == []
+    with Follower(rabbitmq.url("alice"), *MAP, "--project", "p1", "--idempotency-key", "k1") as command:
+        command.until(lambda: bmid.commands)
+        assert command.interrupt() == 130
+    assert command.told == ["Interrupted; what was sent goes on: k1"]
 
 
 def test_no_password_is_among_the_options() -> None:
