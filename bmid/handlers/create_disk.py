@@ -11,11 +11,12 @@ from pydantic import Field, model_validator
 from bmid.errors import Refused
 from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Handler, Outcome
+from bmid.handlers.choice import ImageChoice, LabelsChoice, image_keys
 from bmid.messages.base import Command, Event
 from bmid.model.change import Change, Drop, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Disk, DiskState
-from bmid.model.name import DiskName, ImageRef, Labels, ProjectName, split_image
+from bmid.model.name import DiskName, ProjectName
 from bmid.steps.base import Plan
 from bmid.steps.disk import LocateDisk
 
@@ -28,10 +29,8 @@ class CreateDisk(Command):
     type: ClassVar[str] = "bmi.disk.create.v1"
     project: ProjectName
     disk: DiskName = Field(description="what the disk is called, in the project")
-    image: ImageRef | None = Field(None, description="a golden image, `image` of this project or `project/image`")
-    image_labels: Labels | None = Field(
-        None, min_length=1, description="in place of `image`: the one that the project has as default for these labels"
-    )
+    image: ImageChoice = None
+    image_labels: LabelsChoice = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -64,11 +63,11 @@ class DiskCreated(Event):
 
 def keys(command: CreateDisk) -> tuple[Key, ...]:
     """Project and image shared, the disk exclusively."""
-    keys = [Key(f"project:{command.project}", exclusive=False)]
-    if command.image:
-        owner, image = split_image(command.image, command.project)
-        keys.append(Key(f"image:{owner}/{image}", exclusive=False))
-    return (*keys, Key(f"disk:{command.project}/{command.disk}", exclusive=True))
+    return (
+        Key(f"project:{command.project}", exclusive=False),
+        *image_keys(command.image, command.project),
+        Key(f"disk:{command.project}/{command.disk}", exclusive=True),
+    )
 
 
 def plan(command: CreateDisk, context: Context) -> Plan:

@@ -7,20 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from bmid.errors import Refused
 from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Handler, Outcome
-from bmid.handlers.mapping import NewSystem, NodeMapped, chosen_power, free_address, mapped, new_disk, parked, with_disk
+from bmid.handlers.choice import ImageChoice, LabelsChoice, image_keys
+from bmid.handlers.mapping import (
+    NewSystem,
+    NodeMapped,
+    PowerChoice,
+    chosen_power,
+    free_address,
+    mapped,
+    new_disk,
+    parked,
+    with_disk,
+)
 from bmid.messages.base import NodeCommand
 from bmid.model import placement
 from bmid.model.change import Change, Drop, Put
-from bmid.model.claim import Key, ordered
+from bmid.model.claim import Key
 from bmid.model.entity import Disk, DiskState, Image, Node
-from bmid.model.name import DiskName, ImageRef, Labels, ProjectName, split_image
+from bmid.model.name import DiskName, ProjectName
 from bmid.steps.base import Plan, Step
 from bmid.steps.isolation import RequireAllocated
 
@@ -35,14 +46,10 @@ class MapNode(NewSystem, NodeCommand):
 
     type: ClassVar[str] = "bmi.node.map.v1"
     project: ProjectName
-    image: ImageRef | None = Field(None, description="a golden image, `image` of this project or `project/image`")
-    image_labels: Labels | None = Field(
-        None, min_length=1, description="in place of `image`: the one that the project has as default for these labels"
-    )
+    image: ImageChoice = None
+    image_labels: LabelsChoice = None
     disk: DiskName | None = Field(None, description="in place of `image`: a parked disk of this project, to go on with")
-    power: Literal["cycle", "none"] | None = Field(
-        None, description="cycle: power cycle it; none: leave power alone; not said: cycle where there is a driver"
-    )
+    power: PowerChoice = None
     force: bool = Field(False, description="map an image that seems unable to boot in the node's firmware mode")
 
     @model_validator(mode="after")
@@ -58,13 +65,13 @@ class MapNode(NewSystem, NodeCommand):
 
 def keys(command: MapNode) -> tuple[Key, ...]:
     """Project and image shared, a parked disk and the node exclusively. What is on a node is under the node's key."""
-    keys = [Key(f"project:{command.project}", exclusive=False), Key(f"node:{command.node}", exclusive=True)]
-    if command.image:
-        owner, image = split_image(command.image, command.project)
-        keys.append(Key(f"image:{owner}/{image}", exclusive=False))
-    if command.disk:
-        keys.append(Key(f"disk:{command.project}/{command.disk}", exclusive=True))
-    return ordered(*keys)
+    disk = (Key(f"disk:{command.project}/{command.disk}", exclusive=True),) if command.disk else ()
+    return (
+        Key(f"project:{command.project}", exclusive=False),
+        *image_keys(command.image, command.project),
+        *disk,
+        Key(f"node:{command.node}", exclusive=True),
+    )
 
 
 def plan(command: MapNode, context: Context) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
@@ -18,9 +18,23 @@ from bmid.model.name import Label
 from bmid.model.seed import NetworkConfig, SshKey, UserData
 from bmid.steps.base import Plan
 
-__all__ = ["NewSystem", "NodeMapped", "chosen_power", "free_address", "mapped", "new_disk", "parked", "with_disk"]
+__all__ = [
+    "NewSystem",
+    "NodeMapped",
+    "PowerChoice",
+    "chosen_power",
+    "free_address",
+    "mapped",
+    "new_disk",
+    "parked",
+    "with_disk",
+]
 
 Power = Literal["cycle", "none"]
+PowerChoice = Annotated[
+    Power | None,
+    Field(description="cycle: power cycle it; none: leave power alone; not said: cycle where there is a driver"),
+]
 
 
 class NodeMapped(Event):

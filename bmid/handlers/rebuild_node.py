@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from bmid.errors import Refused, TransientError
 from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Handler, Outcome
-from bmid.handlers.mapping import NewSystem, NodeMapped, chosen_power, mapped, new_disk, with_disk
+from bmid.handlers.choice import LabelsChoice, image_keys
+from bmid.handlers.mapping import NewSystem, NodeMapped, PowerChoice, chosen_power, mapped, new_disk, with_disk
 from bmid.messages.base import NodeCommand
 from bmid.model.change import Change, Drop, Put
-from bmid.model.claim import Key, ordered
+from bmid.model.claim import Key
 from bmid.model.entity import Disk, DiskState, Image, Node, Seed
-from bmid.model.name import ImageRef, Labels, ProjectName, split_image
+from bmid.model.name import ImageRef, ProjectName
 from bmid.model.placement import Home
 from bmid.steps.base import SETTLED, Plan, Stages
 from bmid.steps.boot import PointBoot
@@ -41,12 +42,8 @@ class RebuildNode(NewSystem, NodeCommand):
     image: ImageRef | None = Field(
         None, description="another golden image; if not said, the one that the disk was made from"
     )
-    image_labels: Labels | None = Field(
-        None, min_length=1, description="in place of `image`: the one that the project has as default for these labels"
-    )
-    power: Literal["cycle", "none"] | None = Field(
-        None, description="cycle: power cycle it; none: leave power alone; not said: cycle where there is a driver"
-    )
+    image_labels: LabelsChoice = None
+    power: PowerChoice = None
     force: bool = Field(
         False, description="cut a running node off from its disk, and take an image that seems unable to boot"
     )
@@ -62,11 +59,11 @@ class RebuildNode(NewSystem, NodeCommand):
 
 def keys(command: RebuildNode) -> tuple[Key, ...]:
     """Project and image shared, the node exclusively."""
-    keys = [Key(f"project:{command.project}", exclusive=False), Key(f"node:{command.node}", exclusive=True)]
-    if command.image:
-        owner, image = split_image(command.image, command.project)
-        keys.append(Key(f"image:{owner}/{image}", exclusive=False))
-    return ordered(*keys)
+    return (
+        Key(f"project:{command.project}", exclusive=False),
+        *image_keys(command.image, command.project),
+        Key(f"node:{command.node}", exclusive=True),
+    )
 
 
 def plan(command: RebuildNode, context: Context) -> Plan:
