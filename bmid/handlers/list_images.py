@@ -9,9 +9,9 @@ from pydantic import Field
 
 from bmid.handlers.base import QueryHandler, View
 from bmid.handlers.page import ListQuery, NamedOrder, Pattern
-from bmid.handlers.shape import image_shape, lineage_shape
-from bmid.model.entity import Image
+from bmid.handlers.shape import image_shape
 from bmid.model.name import ImageRef, Labels, ProjectName
+from bmid.model.page import ListedImage
 
 __all__ = ["QUERY", "ListImages"]
 
@@ -33,11 +33,11 @@ class ListImages(ListQuery):
 def answer(query: ListImages, view: View) -> dict[str, Any]:
     """One page."""
 
-    def shapes(rows: Sequence[Image]) -> list[dict[str, Any]]:
-        lineage = view.lineage([one.id for one in rows])
-        return [image_shape(one) | lineage_shape(lineage[one.id]) for one in rows]
+    def shapes(rows: Sequence[ListedImage]) -> list[dict[str, Any]]:
+        defaults = view.default_labels([one.id for one in rows if one.defaults])
+        return [image_shape(one, defaults.get(one.id, ())) for one in rows]
 
-    return query.answered(view, Image, "images", shapes)
+    return query.answered(view, ListedImage, "images", shapes)
 
 
 QUERY = QueryHandler(ListImages, answer)

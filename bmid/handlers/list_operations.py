@@ -11,7 +11,7 @@ from bmid.handlers.page import ListQuery
 from bmid.handlers.shape import operation_shape
 from bmid.model.moment import Moment
 from bmid.model.name import NodeName, ProjectName
-from bmid.model.operation import Operation
+from bmid.model.page import ListedOperation
 
 __all__ = ["QUERY", "ListOperations"]
 
@@ -39,7 +39,7 @@ class ListOperations(ListQuery):
 
 def answer(query: ListOperations, view: View) -> dict[str, Any]:
     """One page."""
-    return query.answered(view, Operation, "operations", lambda rows: [operation_shape(one) for one in rows])
+    return query.answered(view, ListedOperation, "operations", lambda rows: [operation_shape(one) for one in rows])
 
 
 QUERY = QueryHandler(ListOperations, answer)

@@ -9,7 +9,7 @@ from pydantic import Field
 from bmid.handlers.base import QueryHandler, View
 from bmid.handlers.page import ListQuery, NamedOrder, Pattern
 from bmid.handlers.shape import project_shape
-from bmid.model.entity import Project
+from bmid.model.page import ListedProject
 
 __all__ = ["QUERY", "ListProjects"]
 
@@ -24,7 +24,7 @@ class ListProjects(ListQuery):
 
 def answer(query: ListProjects, view: View) -> dict[str, Any]:
     """One page."""
-    return query.answered(view, Project, "projects", lambda rows: [project_shape(one) for one in rows])
+    return query.answered(view, ListedProject, "projects", lambda rows: [project_shape(one) for one in rows])
 
 
 QUERY = QueryHandler(ListProjects, answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from bmid.model.page import Asked, Lineage, Page
+from bmid.model.page import Asked, Page
 
 __all__ = ["Lists"]
 
@@ -16,12 +16,12 @@ class Lists(Protocol):
     """Reads of many rows at once, each with one statement that reads what is asked for and no more."""
 
     def page(self, kind: type[E], asked: Asked) -> Page[E]:
-        """Rows of a kind (ListedNode, ListedDisk, Image, Operation, Project), filtered and in order. Which filters
-        there are is in the queries' own fields."""
+        """Rows of a kind (ListedNode and its like), filtered and in order. Which filters there are is in the queries'
+        own fields."""
         ...
 
-    def lineage(self, images: Sequence[str]) -> Mapping[str, Lineage]:
-        """Of each of these images (ids), where it comes from and what hangs on it."""
+    def default_labels(self, images: Sequence[str]) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """Of those of these images (ids) that are a default, for which sets of labels."""
         ...
 
     def names(self, kind: type, project: str) -> Sequence[str]:

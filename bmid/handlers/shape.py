@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bmid.errors import Refused
-from bmid.model.entity import Boot, Image, Project
+from bmid.model.entity import Boot, Project
 from bmid.model.operation import Operation
-from bmid.model.page import Lineage, ListedDisk, ListedNode
+from bmid.model.page import ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject
 
 __all__ = [
     "boot_shape",
     "disk_shape",
     "image_shape",
-    "lineage_shape",
     "node_shape",
     "operation_shape",
     "project_shape",
@@ -26,35 +26,30 @@ def unknown(kind: str, name: str) -> Refused:
     return Refused(f"{kind}-unknown", f"there is no {kind} {name}", todo=f"bmi-publish {kind} list shows them.")
 
 
-def project_shape(project: Project) -> dict[str, Any]:
+def project_shape(project: Project | ListedProject) -> dict[str, Any]:
     """A project."""
     return {"project": project.name, "created_at": project.created_at.isoformat()}
 
 
-def image_shape(image: Image) -> dict[str, Any]:
-    """An image; sizes in bytes."""
+def image_shape(image: ListedImage, defaults: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """An image, where it comes from and how much hangs on it; sizes in bytes. `defaults` are the sets of labels that
+    it is the default for."""
     return {
         "project": image.project,
         "image": image.name,
         "state": "ready" if image.ready else "importing",
         "size": image.size,
         "format": image.format,
-        "firmware": list(image.firmware),
+        "firmware": image.firmware,
         "sha256": image.sha256,
         "created_at": image.created_at.isoformat(),
         "description": image.description,
         "labels": image.labels,
         "id": image.id,
-    }
-
-
-def lineage_shape(lineage: Lineage) -> dict[str, Any]:
-    """Where an image comes from, and how much hangs on it."""
-    return {
-        "parent": lineage.parent,
-        "children": lineage.children,
-        "disks": lineage.disks,
-        "default_for": [dict(labels) for labels in lineage.defaults],
+        "parent": image.parent,
+        "children": image.children,
+        "disks": image.disks,
+        "default_for": list(defaults),
     }
 
 
@@ -105,14 +100,14 @@ def node_shape(node: ListedNode) -> dict[str, Any]:
     }
 
 
-def operation_shape(operation: Operation) -> dict[str, Any]:
+def operation_shape(operation: Operation | ListedOperation) -> dict[str, Any]:
     """An operation; `why` says what it waits for, `problem` why it failed; `refused`: the site's state said no, and
     nothing was done."""
     return {
         "operation": operation.id,
         "command": operation.type,
         "project": operation.project,
-        "phase": operation.phase.value,
+        "phase": str(operation.phase),
         "why": operation.why,
         "attempts": operation.attempts,
         "user": operation.user,

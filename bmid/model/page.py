@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-__all__ = ["Asked", "Lineage", "ListedDisk", "ListedNode", "Mark", "Page"]
+__all__ = [
+    "Asked",
+    "ListedDisk",
+    "ListedImage",
+    "ListedNode",
+    "ListedOperation",
+    "ListedProject",
+    "Mark",
+    "Page",
+]
 
 E = TypeVar("E")
 
@@ -33,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Page(Generic[E]):
-    """The rows, without what a list never shows (plans, marks). `more`: others come behind them."""
+    """The rows. `more`: others come behind them."""
 
     rows: tuple[E, ...]
     more: bool
@@ -76,11 +85,51 @@ class ListedDisk(NamedTuple):
     created_at: datetime
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """What an image comes from (`project/name`), what hangs on it, and the sets of labels it is the default for."""
+class ListedImage(NamedTuple):
+    """What is told of an image: what it comes from (`project/name`), and how many images, disks and sets of labels
+    hang on it."""
 
-    parent: str | None = None
-    children: int = 0
-    disks: int = 0
-    defaults: tuple[Mapping[str, str], ...] = ()
+    id: str
+    project: str
+    name: str
+    ready: bool
+    size: int
+    format: str
+    firmware: list[str]
+    sha256: str
+    created_at: datetime
+    description: str
+    labels: dict[str, str]
+    parent: str | None
+    children: int
+    disks: int
+    defaults: int
+
+
+class ListedOperation(NamedTuple):
+    """What is told of an operation: neither its command nor its plan, which may be long and secret."""
+
+    id: str
+    seq: int
+    type: str
+    project: str | None
+    phase: str
+    why: str
+    attempts: int
+    user: str
+    source: str
+    message: str
+    correlation: str
+    accepted_at: datetime
+    ended_at: datetime | None
+    expires_at: datetime | None
+    parent: str | None
+    problem: dict[str, Any] | None
+
+
+class ListedProject(NamedTuple):
+    """What is told of a project."""
+
+    id: str
+    name: str
+    created_at: datetime

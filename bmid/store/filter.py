@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, String, Table, and_, literal, literal_column, select
 
-from bmid.model.entity import Image, Project
-from bmid.model.operation import FINAL, Operation, Phase
-from bmid.model.page import ListedDisk, ListedNode
+from bmid.model.operation import FINAL, Phase
+from bmid.model.page import ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject
 from bmid.store import schema
 
 __all__ = ["FILTERS"]
@@ -63,7 +62,7 @@ def _phase(phase: str, _dialect: str) -> Clause:
 # As in the index: a bound key would not be recognised as the same expression.
 COMMAND_NODE: ColumnElement[Any] = literal_column(schema.COMMAND_NODE)
 FILTERS: Mapping[type, Mapping[str, Callable[[Any, str], Clause]]] = {
-    Project: {"name": _like(schema.project.c.name)},
+    ListedProject: {"name": _like(schema.project.c.name)},
     ListedNode: {
         "name": _like(schema.node.c.name),
         "project": _equal(schema.disk.c.project),
@@ -80,14 +79,14 @@ FILTERS: Mapping[type, Mapping[str, Callable[[Any, str], Clause]]] = {
         "node": _equal(schema.disk.c.node),
         "head": _equal(schema.disk.c.head),
     },
-    Image: {
+    ListedImage: {
         "name": _like(schema.image.c.name),
         "project": _equal(schema.image.c.project),
         "state": lambda value, _dialect: schema.image.c.ready.is_(value == "ready"),
         "labels": _labelled(schema.image),
         "parent": lambda value, _dialect: schema.image.c.parent.in_(_image_id(value)),
     },
-    Operation: {
+    ListedOperation: {
         "project": _equal(schema.operation.c.project),
         "phase": _phase,
         "command": _equal(schema.operation.c.type),

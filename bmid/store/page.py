@@ -6,122 +6,105 @@ repeat others nor hide them. What users wrote reaches the database as bound para
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from sqlalchemy import Select, String, Table, bindparam, case, func, literal, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    String,
+    Table,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+)
 
-from bmid.model.operation import Operation
-from bmid.model.page import Asked, Lineage, ListedDisk, ListedNode, Page
+from bmid.model.page import Asked, ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject, Page
 from bmid.store import schema
 from bmid.store.database import Tx
 from bmid.store.filter import FILTERS
-from bmid.store.rows import TABLES, readers
+from bmid.store.rows import TABLES
 
 __all__ = ["Pages"]
 
 E = TypeVar("E")
-# What no list shows, and what stands for it.
-UNREAD: Mapping[type, Mapping[str, Any]] = {Operation: {"command": {}, "plan": None, "marks": {}}}
 MOST = 100  # operations ahead of another one that are told
-NODE, DISK, IMAGE = schema.node.c, schema.disk.c, schema.image.c
-IMAGE_NAME = IMAGE.project + "/" + IMAGE.name
-# Rows with what is told beside them, in the order of the fields. Everything in one statement: while others work, each
-# costs a wait for the interpreter's lock. Outer joins, so that rows are read in the order of an index.
-LISTED: Mapping[type, Select[Any]] = {
-    ListedNode: select(
-        NODE.id,
-        NODE.name,
-        NODE.created_at,
-        NODE.firmware,
-        NODE.boot_mac,
-        NODE.macs,
-        NODE.labels,
-        NODE.power.op("->>", return_type=String())(literal("driver", String())),
-        case((DISK.id.is_(None), NODE.address), else_=DISK.address),
-        func.coalesce(DISK.state, "free"),
-        DISK.project,
-        DISK.name,
-        DISK.id,
-        IMAGE_NAME,
-    )
-    .outerjoin_from(schema.node, schema.disk, DISK.id == NODE.disk)
-    .outerjoin(schema.image, IMAGE.id == DISK.image),
-    ListedDisk: select(
-        DISK.id,
-        DISK.project,
-        DISK.name,
-        DISK.state,
-        IMAGE_NAME,
-        DISK.node,
-        DISK.address,
-        DISK.hostname,
-        DISK.head,
-        DISK.shard,
-        DISK.size,
-        DISK.created_at,
-    ).outerjoin_from(schema.disk, schema.image, IMAGE.id == DISK.image),
+NODE, DISK, IMAGE, DEFAULT = schema.node.c, schema.disk.c, schema.image.c, schema.image_default.c
+ABOVE, BELOW = schema.image.alias("above"), schema.image.alias("below")
+OF: Mapping[type, Table] = {
+    ListedDisk: schema.disk,
+    ListedImage: schema.image,
+    ListedNode: schema.node,
+    ListedOperation: schema.operation,
+    ListedProject: schema.project,
 }
-OF: Mapping[type, Table] = {**TABLES, ListedNode: schema.node, ListedDisk: schema.disk}  # whose rows they are
+
+
+def _count(clause: ColumnElement[bool]) -> ColumnElement[int]:
+    return select(func.count()).where(clause).scalar_subquery()
+
+
+# What is told of a row, where it isn't the column of that name.
+TOLD: Mapping[type, Mapping[str, ColumnElement[Any]]] = {
+    ListedDisk: {"image": IMAGE.project + "/" + IMAGE.name},
+    ListedImage: {
+        "parent": ABOVE.c.project + "/" + ABOVE.c.name,
+        "children": _count(BELOW.c.parent == IMAGE.id),
+        "disks": _count(DISK.image == IMAGE.id),
+        "defaults": _count(DEFAULT.image == IMAGE.id),
+    },
+    ListedNode: {
+        "power": NODE.power.op("->>", return_type=String())(literal("driver", String())),
+        "address": case((DISK.id.is_(None), NODE.address), else_=DISK.address),
+        "state": func.coalesce(DISK.state, "free"),
+        "project": DISK.project,
+        "disk": DISK.name,
+        "disk_id": DISK.id,
+        "image": IMAGE.project + "/" + IMAGE.name,
+    },
+}
+# Outer joins, so that rows are read in the order of an index.
+ON_IMAGE = (schema.image, IMAGE.id == DISK.image)
+BESIDE: Mapping[type, Sequence[tuple[FromClause, ColumnElement[bool]]]] = {
+    ListedDisk: [ON_IMAGE],
+    ListedImage: [(ABOVE, ABOVE.c.id == IMAGE.parent)],
+    ListedNode: [(schema.disk, DISK.id == NODE.disk), ON_IMAGE],
+}
 
 
 @cache
-def _light(kind: Any) -> Select[Any]:
-    if kind in LISTED:
-        return LISTED[kind]
-    return select(*(column for column in TABLES[kind].columns if column.name not in UNREAD.get(kind, {})))
-
-
-@cache
-def _makers(kind: Any) -> tuple[tuple[str, int, Any], ...]:
-    """Fields, the places of their columns in a light row, and what reads them; worked out once, for speed."""
-    names = [column.name for column in _light(kind).selected_columns]
-    return tuple((name, names.index(name), reader) for name, reader in readers(kind) if name in names)
-
-
-def _values(kind: type[E], rows: Iterable[Any]) -> list[E]:
-    if kind in LISTED:
-        make: Callable[[Any], E] = getattr(kind, "_make")  # noqa: B009 - of named tuples
-        return [make(row) for row in rows]
-    unread, makers = UNREAD.get(kind, {}), _makers(cast(Any, kind))
-    return [
-        kind(
-            **unread, **{name: read(row[at]) if read and row[at] is not None else row[at] for name, at, read in makers}
-        )
-        for row in rows
-    ]
+def _rows(kind: Any) -> Select[Any]:
+    """All rows of a kind, in the order of its fields: one statement, for while others work each costs a wait for the
+    interpreter's lock. What a list never shows is not read."""
+    told = TOLD.get(kind, {})
+    rows = select(*(told[name] if name in told else OF[kind].c[name] for name in kind._fields)).select_from(OF[kind])
+    for table, condition in BESIDE.get(kind, ()):
+        rows = rows.outerjoin(table, condition)
+    return rows
 
 
 def _statement(kind: type, asked: Asked, dialect: str) -> Select[Any]:
     table = OF[kind]
-    order, tie = table.c[asked.order], table.c["seq" if kind is Operation else "id"]
+    order, tie = table.c[asked.order], table.c["seq" if kind is ListedOperation else "id"]
     clauses = [FILTERS[kind][name](value, dialect) for name, value in asked.where.items()]
     if asked.after is not None:
         place = tuple_(order, tie)
         mark = tuple_(literal(asked.after.value, order.type), literal(asked.after.tie, tie.type))
         clauses.append(place < mark if asked.descending else place > mark)
     ways = (order.desc(), tie.desc()) if asked.descending else (order, tie)
-    return _light(kind).where(*clauses).order_by(*ways).limit(asked.limit + 1)
+    return _rows(kind).where(*clauses).order_by(*ways).limit(asked.limit + 1)
 
 
-IDS: Any = bindparam("ids", expanding=True)
-ABOVE, BELOW = schema.image.alias("above"), schema.image.alias("below")
-LINEAGE = (
-    select(
-        schema.image.c.id,
-        ABOVE.c.project,
-        ABOVE.c.name,
-        select(func.count()).where(BELOW.c.parent == schema.image.c.id).scalar_subquery(),
-        select(func.count()).where(schema.disk.c.image == schema.image.c.id).scalar_subquery(),
-    )
-    .outerjoin_from(schema.image, ABOVE, ABOVE.c.id == schema.image.c.parent)
-    .where(schema.image.c.id.in_(IDS))
-)
 DEFAULTS = (
-    select(schema.image_default.c.image, schema.image_default.c.labels)
-    .where(schema.image_default.c.image.in_(IDS))
-    .order_by(schema.image_default.c.id)
+    select(DEFAULT.image, DEFAULT.labels)
+    .where(DEFAULT.image.in_(bindparam("ids", expanding=True)))
+    .order_by(DEFAULT.id)
 )
 AHEAD = text(
     "SELECT other.key, other.operation FROM operation_key AS mine"
@@ -139,21 +122,16 @@ class Pages:
 
     def page(self, kind: type[E], asked: Asked) -> Page[E]:
         """Rows of a kind, filtered and in order."""
-        statement = _statement(kind, asked, self._tx.connection.dialect.name)
-        rows = self._tx.execute(statement).all()
-        return Page(tuple(_values(kind, rows[: asked.limit])), len(rows) > asked.limit)
+        rows = self._tx.execute(_statement(kind, asked, self._tx.connection.dialect.name)).all()
+        make: Callable[[Any], E] = getattr(kind, "_make")  # noqa: B009 - of named tuples
+        return Page(tuple(make(row) for row in rows[: asked.limit]), len(rows) > asked.limit)
 
-    def lineage(self, images: Sequence[str]) -> Mapping[str, Lineage]:
-        """Of each of these images, where it comes from and what hangs on it."""
-        if not images:
-            return {}
-        defaults: dict[str, list[Mapping[str, str]]] = {}
-        for image, labels in self._tx.execute(DEFAULTS, {"ids": images}).all():
-            defaults.setdefault(image, []).append(labels)
-        return {
-            id_: Lineage(f"{project}/{name}" if name else None, children, disks, tuple(defaults.get(id_, ())))
-            for id_, project, name, children, disks in self._tx.execute(LINEAGE, {"ids": images}).all()
-        }
+    def default_labels(self, images: Sequence[str]) -> Mapping[str, Sequence[Mapping[str, str]]]:
+        """Of those of these images that are a default, for which sets of labels."""
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for image, labels in self._tx.execute(DEFAULTS, {"ids": images}) if images else ():
+            found.setdefault(image, []).append(labels)
+        return found
 
     def names(self, kind: type, project: str) -> Sequence[str]:
         """The names of a project's rows of a kind."""

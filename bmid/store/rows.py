@@ -29,7 +29,7 @@ from bmid.model.operation import Operation, Phase
 from bmid.store import schema
 from bmid.store.database import Tx
 
-__all__ = ["TABLES", "apply", "columns", "entity", "per_dialect", "readers", "upsert"]
+__all__ = ["TABLES", "apply", "columns", "entity", "per_dialect", "upsert"]
 
 E = TypeVar("E")
 TABLES: Mapping[type, Table] = {
@@ -58,14 +58,14 @@ def entity(kind: type[E], row: Any) -> E:
     """The row as a value of its kind."""
     values = row._mapping
     fields = {}
-    for name, reader in readers(cast(Any, kind)):
+    for name, reader in _readers(cast(Any, kind)):
         value = values[name]
         fields[name] = reader(value) if reader and value is not None else value
     return kind(**fields)
 
 
 @cache
-def readers(kind: Any) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+def _readers(kind: Any) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
     """The fields of a kind, each with what makes its value of the column's, if anything has to."""
     return tuple((field.name, READERS.get((kind, field.name))) for field in dataclasses.fields(kind))
 
