@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -24,7 +24,7 @@ class ShowOperation(Query):
     source: Text | None = Field(None, description="the source of the command's message")
 
     @model_validator(mode="after")
-    def _one(self) -> ShowOperation:
+    def _one(self) -> Self:
         if (self.operation is None) == (self.message is None):
             raise ValueError("give exactly one of operation and message")
         return self

@@ -62,7 +62,6 @@ MEANINGS = {
     "refused": "true: the state of the site said no, and nothing was done",
     "resumed": "true: on a disk that was there before",
     "seconds": "seconds since the power-on",
-    "sha256": "SHA-256 of the file as it came in",
     "size": "bytes as the node sees them",
     "source": "the source of the command's message",
     "stage": "the last stage that was seen: waiting, firmware, initramfs",

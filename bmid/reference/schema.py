@@ -109,7 +109,7 @@ def _require(schema: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Without the titles that pydantic makes of the fields' names, and without OpenAPI's words."""
+    """Without the titles that pydantic makes of the fields' names."""
     if isinstance(value, dict):
         return dict(_kept(value))
     return [_plain(one) for one in value] if isinstance(value, list) else value
@@ -117,7 +117,7 @@ def _plain(value: Any) -> Any:
 
 def _kept(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in schema.items():
-        if key == "discriminator" or (key == "title" and isinstance(value, str)):
+        if key == "title" and isinstance(value, str):
             continue
         if key in ("properties", "$defs", "patternProperties"):
             yield key, {name: _plain(one) for name, one in value.items()}
