@@ -139,9 +139,9 @@ def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
         ("maxLength", "at most {} characters"),
         ("minItems", "at least {}"),
         ("maxItems", "at most {}"),
+        ("minProperties", "at least {}"),
         ("maxProperties", "at most {}"),
         ("minimum", "at least {}"),
-        ("exclusiveMinimum", "more than {}"),
         ("maximum", "at most {}"),
     ):
         if key in schema:
