@@ -121,6 +121,12 @@ def _headers(slot: DownloadSlot) -> dict[str, str]:
     }
 
 
+async def _gone(receive: Receive) -> None:
+    """Ends when the connection does."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 class _FileResponse(Response):
     """Sends a file, or a part of it, in blocks; lets go of it in any case."""
 
@@ -137,20 +143,26 @@ class _FileResponse(Response):
         self.init_headers({**headers, **more})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # What is sent to somebody who has gone is dropped without a word.
+        gone = asyncio.create_task(_gone(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
             else:
-                await self._send(send)
+                await self._send(send, gone)
         except TimeoutError:
             log.warning("download.stalled")
         finally:
+            gone.cancel()
             self._file.close()
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, gone: asyncio.Task[None]) -> None:
         place = self._first
         while place <= self._last:
+            if gone.done():
+                log.info("download.left")
+                return
             block = await asyncio.to_thread(self._file.read, place, min(BLOCK, self._last + 1 - place))
             if not block:
                 return  # cut short under our hands: the client sees that bytes are missing

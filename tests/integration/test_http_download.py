@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -156,24 +158,45 @@ def test_other_methods_are_told_what_there_is(site: Site) -> None:
 
 def test_a_reader_that_stops_is_left_and_the_file_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download_module, "STALL_LIMIT", 0.3)
+    path = huge(site)
+    with begun(site):
+        assert held(path)
+        site.wait_for(lambda: not held(path))
+    assert site.fetch(Range="bytes=0-9").status_code == 206
+
+
+def test_of_a_reader_that_has_gone_the_rest_is_not_read(site: Site) -> None:
+    path = huge(site)
+    with begun(site):
+        assert held(path)
+    site.wait_for(lambda: not held(path))
+
+
+def huge(site: Site) -> Path:
+    """An exported file that would take minutes to read."""
     path = site.export(b"")
     with path.open("r+b") as file:
-        file.truncate(256 << 20)
+        file.truncate(1 << 40)
     site.downloads.slots["op-1"] = type(site.downloads.slots["op-1"])(
         site.folder, path.name, download_file_identity(path), "0" * 64
     )
+    return path
 
-    def held() -> bool:
-        mine = Path("/proc/self/fd")
-        return any(os.path.realpath(one) == str(path) for one in mine.iterdir())
 
+@contextmanager
+def begun(site: Site) -> Iterator[None]:
+    """A download that has begun; the connection is closed at the end."""
     with site.connect() as connection:
         head = f"GET /v1/downloads/op-1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         connection.sendall(head.encode())
         connection.recv(1000)
-        assert held()
-        site.wait_for(lambda: not held())
-    assert site.fetch(Range="bytes=0-9").status_code == 206
+        yield
+
+
+def held(path: Path) -> bool:
+    """Whether this process has the file open."""
+    mine = Path("/proc/self/fd")
+    return any(os.path.realpath(one) == str(path) for one in mine.iterdir())
 
 
 def download_file_identity(path: Path) -> list[int]:
