@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
-from bmid.model.change import Put
+from bmid.model.change import Change, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Boot, BootStage
 from bmid.model.name import NodeName
@@ -59,7 +59,7 @@ def plan(command: RetryBoot, context: Context) -> Plan:
         return Plan(memo={"changed": False})
     bmc = vars(node.power)
     note = NoteSessions(shard=disk.shard or "", number=disk.number)
-    stages = ((BootFromNetwork(**bmc), note), (CyclePower(**bmc),))
+    stages = ((BootFromNetwork(**bmc), note), (CyclePower(**bmc, stays=True),))
     return Plan(stages=stages, home=disk.head, memo={"changed": True})
 
 
@@ -74,8 +74,16 @@ def finish(command: RetryBoot, context: Context, plan: Plan, marks: Mapping[str,
     changed = bool(plan.memo["changed"])
     event = BootRetried(operation=context.operation, node=command.node, disk=command.disk, changed=changed)
     boot = context.view.boot(command.disk)
-    if not changed or boot is None:
-        return Outcome(event)
+    return Outcome(event, _again(boot, context, marks) if changed and boot else ())
+
+
+def undo(command: RetryBoot, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
+    """One that failed was an attempt, too; else the next would follow at once, and for ever."""
+    boot = context.view.boot(command.disk)
+    return _again(boot, context, marks) if boot and _late(boot, context) else ()
+
+
+def _again(boot: Boot, context: Context, marks: Mapping[str, Any]) -> tuple[Change, ...]:
     deadline = context.now + timedelta(seconds=context.site.boot_deadline)
     again = replace(
         boot,
@@ -83,9 +91,9 @@ def finish(command: RetryBoot, context: Context, plan: Plan, marks: Mapping[str,
         attempt=boot.attempt + 1,
         started_at=context.now,
         deadline=deadline,
-        base=int(marks.get("base") or 0),
+        base=int(marks.get("base", boot.base)),
     )
-    return Outcome(event, (Put(again),))
+    return (Put(again),)
 
 
-HANDLER = Handler(RetryBoot, BootRetried, keys, plan, finish, internal=True)
+HANDLER = Handler(RetryBoot, BootRetried, keys, plan, finish, undo=undo, internal=True)

@@ -12,6 +12,7 @@ import pytest
 from bmid.engine.boot_watch import BootWatch
 from bmid.errors import TransientError
 from bmid.model.entity import BootStage, Disk
+from bmid.model.operation import Phase
 from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -145,6 +146,40 @@ def test_a_late_boot_is_tried_again_and_then_given_up(bench: Bench) -> None:
     assert (event["data"]["stage"], event["data"]["attempt"]) == ("waiting", 2)
     assert event["data"]["todo"]
     assert bench.power.switch("bmc-n1").starts == 2
+
+
+def test_a_retry_that_fails_was_an_attempt(bench: Bench) -> None:
+    """Else another one would be made at once, and for ever."""
+    watch = bench.boot_watch()
+    node = bench.view().node("n1")
+    power = {"driver": "gone", "address": "bmc-n1"}
+    bench.do("node.register", node="n1", macs=list(node.macs), power=power)
+    look(bench, watch, 601)
+    for _ in range(5):
+        bench.settle(seconds=5)
+        look(bench, watch)
+    assert [one.type for one in bench.view().operations()].count("bmi.boot.retry.v1") == 1
+    look(bench, watch, 601)
+    (event,) = boots(bench)
+    assert (event["type"], event["data"]["attempt"]) == ("bmi.node.boot-failed.v1", 2)
+
+
+def test_a_retry_whose_power_cycle_is_not_heard_of_leaves_the_node_to_others(bench: Bench) -> None:
+    """Nothing is taken from the node, so nothing has to be undone at a BMC that is out of reach."""
+    watch = bench.boot_watch()
+
+    def away(call: str, arguments: tuple[Any, ...]) -> None:
+        if call == "request":
+            raise TransientError("bmc-away", "not now")
+
+    bench.power.before = away
+    look(bench, watch, 601)
+    bench.settle(seconds=8 * 3600)
+    bench.power.before = None
+    one = next(one for one in bench.view().operations() if one.type == "bmi.boot.retry.v1")
+    assert one.phase is Phase.FAILED
+    bench.do("node.unmap", project="p1", node="n1", force=True)
+    assert bench.view().node("n1").disk is None
 
 
 def test_the_second_attempt_may_succeed_beside_the_first_ones_dead_session(bench: Bench) -> None:

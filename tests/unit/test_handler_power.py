@@ -9,7 +9,7 @@ import pytest
 from bmid.model.entity import BootStage
 from bmid.steps.base import Plan
 from bmid.steps.power import CyclePower, PowerOn
-from tests.support.plan import kinds, outcome_of, plan_of
+from tests.support.plan import kinds, outcome_of, plan_of, undone
 from tests.support.view import FREE, NOW, ON, OPERATION, boot, context
 
 N1 = {"project": "p1", "node": "n1"}
@@ -59,6 +59,15 @@ def test_a_retry_that_waited_behind_a_power_command_leaves_the_node_alone(deadli
     """Else a node that was just switched off would be switched on again, and one that is booting cut short."""
     plan = plan_of("boot.retry", RETRY, context(*ON, boot(deadline=deadline)))
     assert plan == Plan(memo={"changed": False})
+
+
+def test_a_retry_that_failed_counts_unless_the_node_has_booted_meanwhile() -> None:
+    """And has a time of its own."""
+    given = context(*ON, boot(base=3))
+    plan = plan_of("boot.retry", RETRY, given)
+    (again,) = undone("boot.retry", RETRY, given, plan)
+    assert (again.entity.attempt, again.entity.base, again.entity.deadline) == (2, 3, NOW + timedelta(seconds=600))
+    assert undone("boot.retry", RETRY, context(*ON, boot(stage=BootStage.BOOTED)), plan) == ()
 
 
 def test_sessions_count_from_the_start_only_where_the_target_was_put_back() -> None:
