@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bmid.handlers import demand, place
+from bmid.handlers import demand, golden, place
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.handlers.place import FileName, RbdImage, RbdName, Sha256
 from bmid.messages.base import Command, Event
-from bmid.model.change import Change, Drop, Put
+from bmid.model.change import Put
 from bmid.model.claim import Key
 from bmid.model.entity import Image
 from bmid.model.name import ImageName, ProjectName, Text
@@ -106,15 +106,13 @@ def accept(command: ImportImage, site: Site) -> None:
 def plan(command: ImportImage, context: Context) -> Plan:
     """The bytes into the storage, then sealed."""
     demand.require_free_image(context.view, command.project, command.image)
-    image = context.operation
-    metadata = {"kind": "image", "project": command.project, "image": command.image, "id": image}
-    seal = SealImage(image=image, metadata=metadata)
-    reserve = (Put(_image(command, context, {})),)
+    image = _image(command, context, {})
+    seal = golden.seal(image)
     if rbd := command.source.rbd:
         limit = context.site.max_size
-        copy = CopyForeign(image=image, pool=rbd.pool, source=rbd.image, snapshot=rbd.snapshot, limit=limit)
-        return Plan(reserve, ((copy,), (seal,)), home=context.head)
-    return Plan(reserve, _stages(command, context, seal), home=context.head)
+        copy = CopyForeign(image=image.id, pool=rbd.pool, source=rbd.image, snapshot=rbd.snapshot, limit=limit)
+        return Plan((Put(image),), ((copy,), (seal,)), home=context.head)
+    return Plan((Put(image),), _stages(command, context, seal), home=context.head)
 
 
 def _stages(command: ImportImage, context: Context, seal: SealImage) -> Stages:
@@ -163,19 +161,13 @@ def finish(command: ImportImage, context: Context, plan: Plan, marks: Mapping[st
     return Outcome(event, (Put(image),))
 
 
-def undo(command: ImportImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The name is free again."""
-    image = context.view.image_by_id(context.operation)
-    return (Drop(image),) if image else ()
-
-
 HANDLER = Handler(
     ImportImage,
     ImageImported,
     keys,
     plan,
     finish,
-    undo=undo,
+    undo=golden.undo,
     upload=lambda command: command.source.upload,
     accept=accept,
 )
