@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,17 @@ class Conflict(TransientError):
         super().__init__("conflict", "two transactions wanted the same row", delay=0.0)
 
 
-@dataclass(frozen=True)
 class Tx:
-    """One transaction: its connection and its time."""
+    """One transaction: its connection and its time, which is asked for when it is first needed, and stays."""
 
-    connection: Connection
-    now: datetime
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self.connection = connection
+        self._clock = clock
+
+    @cached_property
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        return self._clock.now(self.connection)
 
     def execute(self, *arguments: Any, **options: Any) -> Any:
         """As Connection.execute."""
@@ -104,7 +109,7 @@ class Database:
     def write(self) -> Iterator[Tx]:
         """A transaction that may write; committed at the end, rolled back by any exception."""
         with self._line(), self._translated(), self.engine.begin() as connection:
-            yield Tx(connection, self.clock.now(connection))
+            yield Tx(connection, self.clock)
 
     def _line(self) -> AbstractContextManager[object]:
         return self._write_lock if self.sqlite else nullcontext()
@@ -113,7 +118,7 @@ class Database:
     def read(self) -> Iterator[Tx]:
         """A transaction that only reads, all of it as of one moment on SQLite."""
         with self._translated(), self._readers.connect() as connection:
-            yield Tx(connection, self.clock.now(connection))
+            yield Tx(connection, self.clock)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
