@@ -88,7 +88,8 @@ def free_address(context: Context, node: Node) -> str:
     view = context.view
     network = view.network(context.site.network)
     if network is None:
-        raise Refused("network-unknown", f"there is no boot network {context.site.network}")
+        detail = f"there is no boot network {context.site.network}"
+        raise Refused("network-unknown", detail, todo="Start bmid with its addresses in the settings, under [network].")
     taken = dict(view.addresses(network.name))
     wished = node.address
     holder = view.disk_at(network.name, wished) if wished else None

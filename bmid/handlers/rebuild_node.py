@@ -104,7 +104,8 @@ def _home(context: Context, old: Disk) -> Home:
     """Where the old disk is: a plan has one home. A head that is being emptied takes nothing new."""
     home = next((one for one in context.view.homes() if (one.head, one.shard) == (old.head, old.shard)), None)
     if home is None:
-        raise TransientError("no-home", f"head {old.head}, which exports disk {old.name}, is not alive")
+        detail = f"head {old.head}, which exports disk {old.name}, is not alive"
+        raise TransientError("no-home", detail, todo=f"Start bmid on {old.head}.")
     if home.draining:
         detail = f"head {old.head}, which exports disk {old.name}, is being drained"
         raise Refused("head-draining", detail, todo="Unmap the node and map it again: then another head exports it.")

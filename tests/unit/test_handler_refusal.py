@@ -114,8 +114,9 @@ def test_a_network_that_is_gone_is_a_refusal() -> None:
     given = context(project(), image(), node())
     assert isinstance(given.view, MemoryView)
     given.view.networks = ()
-    with pytest.raises(Refused, match=NETWORK.name):
+    with pytest.raises(Refused, match=NETWORK.name) as caught:
         plan_of("node.map", MAP, given)
+    assert caught.value.problem.todo
 
 
 BAD: list[tuple[str, dict[str, Any]]] = [
