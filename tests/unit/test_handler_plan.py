@@ -11,7 +11,6 @@ import pytest
 from bmid.handlers import (
     import_image,
     map_node,
-    remove_image,
     restore_export,
     retry_boot,
     unmap_node,
@@ -218,20 +217,3 @@ def test_a_lost_target_is_fenced_and_put_back_before_the_pointer() -> None:
     assert plan.stages[0][0].again is True  # type: ignore[attr-defined]
     removing = context(image(), node(disk="id-d1"), disk(state=DiskState.REMOVING))
     assert restore_export.plan(command, removing) == Plan(memo={"changed": False})
-
-
-def test_a_plan_comes_back_from_the_database_as_it_went_in() -> None:
-    """Every step of every plan is JSON and back."""
-    rows = (project(), image(), node(disk="id-d1"), disk(), boot())
-    free = (project(), image(), node())
-    source = {"upload": "0" * 64}
-    plans = [
-        map_node.plan(map_command(), context(*free)),
-        unmap_node.plan(unmap_command(), context(*rows)),
-        import_image.plan(import_image.ImportImage(project="p1", image="x", source=source), context(*free)),
-        remove_image.plan(remove_image.RemoveImage(project="p1", image="debian"), context(*free)),
-        retry_boot.plan(retry_boot.RetryBoot(node="n1", disk="id-d1"), context(*rows)),
-        restore_export.plan(restore_export.RestoreExport(node="n1", disk="id-d1"), context(*rows)),
-    ]
-    for plan in plans:
-        assert Plan.load(plan.dump()) == replace(plan, reserve=())
