@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,8 @@ class Roster:
         """All heads by name. `age` in seconds; `shards` by name with portal and number of disks; disks of shards that
         the head doesn't name any more are among them, without a portal."""
         with self._database.read() as tx:
-            return [self._shape(tx, one) for one in heads.every(tx)]
+            loads = heads.loads(tx)
+            return [self._shape(tx, one, loads.get(one.name, {})) for one in heads.every(tx)]
 
     def drain(self, name: str, *, draining: bool) -> None:
         """New maps go elsewhere, or may come here again. Refused if there is no such head."""
@@ -52,10 +54,10 @@ class Roster:
         with self._database.read() as tx:
             return Left(tuple(heads.homed(tx, name)), heads.in_hand(tx, name))
 
-    def _shape(self, tx: Tx, one: HeadRow) -> dict[str, Any]:
+    def _shape(self, tx: Tx, one: HeadRow, loads: Mapping[str, int]) -> dict[str, Any]:
         shards: dict[str, dict[str, Any]]
         shards = {name: {"portal": portal or None, "disks": 0} for name, portal in one.shards.items()}
-        for shard, count in heads.loads(tx).get(one.name, {}).items():
+        for shard, count in loads.items():
             shards.setdefault(shard, {"portal": None})["disks"] = count
         return {
             "head": one.name,
