@@ -42,9 +42,11 @@ class Tally:
 
 
 class Confirms:
-    """A channel in confirm mode. Made anew with each channel: the broker counts publishes from 1."""
+    """A channel in confirm mode. Made anew with each channel: the broker counts publishes from 1. `answered`: whether
+    the broker has said anything of a message yet."""
 
     def __init__(self, link: Link, channel: BlockingChannel) -> None:
+        self.answered = False
         self._link = link
         self._published = 0
         self._waiting: dict[int, Message] = {}
@@ -86,6 +88,7 @@ class Confirms:
         self._returned.add(properties.message_id)
 
     def _on_confirm(self, frame: Any) -> None:
+        self.answered = True
         method = frame.method
         tags = [method.delivery_tag]
         if method.multiple:

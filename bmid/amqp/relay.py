@@ -1,6 +1,7 @@
 """Publishes what waits in the outbox: in order, confirmed, and marked only after that. Knows no event's meaning.
 
-An event that was confirmed but not yet marked when we were killed is published twice, under the same id.
+An event that was confirmed but not yet marked when we were killed is published twice, under the same id. So is what
+was on its way when a connection was lost: one batch, or the one event that each new connection is tried with.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Relay:
             return self.link.failed(error)
         try:
             self._mark()
-            batch = self._source.batch(self._batch)
+            batch = self._source.batch(self._batch if self._proven else 1)
         except TransientError as error:
             return self._postpone(error)
         self._away = 0
@@ -94,6 +95,12 @@ class Relay:
         for exchange in self._exchanges:
             declare_exchange(channel, exchange)
         self._confirms = Confirms(self.link, channel)
+
+    @property
+    def _proven(self) -> bool:
+        """Whether the broker confirms on this connection. Under a memory alarm it reads the beginning of what is sent,
+        and publishes that when the alarm is over, long after we gave the connection up and sent it all on the next."""
+        return self._confirms is not None and self._confirms.answered
 
     def _publish(self, batch: Sequence[Outgoing]) -> float:
         if self._confirms is None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator
 
 import pika
 import pytest
 
 from bmid.amqp import consumer as consumer_module
 from bmid.amqp.consumer import Consumer
-from lab.rabbitmq import RabbitMQ
 from tests.support.bus import (
     FakeReceiver,
     broker_of,
@@ -24,34 +22,9 @@ from tests.support.bus import (
     turn_for,
     turn_until,
 )
+from tests.support.consumer import consumer, left_by, receiver, send_numbers
 
-
-@pytest.fixture
-def receiver() -> FakeReceiver:
-    return FakeReceiver()
-
-
-@pytest.fixture
-def consumer(rabbitmq: RabbitMQ, receiver: FakeReceiver) -> Iterator[Consumer]:
-    forget_everything(rabbitmq)
-    consumer = Consumer(broker_of(rabbitmq), "head-a", receiver, chance=lambda: 0.1)
-    consumer.run_once(0.05)
-    yield consumer
-    consumer.close()
-
-
-def send_numbers(rabbitmq: RabbitMQ, first: int, last: int) -> None:
-    with channel_of(rabbitmq) as channel:
-        for number in range(first, last + 1):
-            send(channel, event_body(number))
-
-
-def left_by(consumer: Consumer, rabbitmq: RabbitMQ) -> int:
-    """How many messages are in the queue once the consumer has gone: also those that it never acknowledged."""
-    consumer.close()
-    with channel_of(rabbitmq) as channel:
-        time.sleep(0.2)
-        return depth(channel, "bmi.commands")
+__all__ = ["consumer", "receiver"]
 
 
 def test_messages_are_accepted_in_the_order_in_which_they_were_sent(rabbitmq, consumer, receiver):

@@ -141,11 +141,12 @@ class FakeEvent:
 
 @dataclass
 class FakeSource:
-    """An outbox in memory."""
+    """An outbox in memory. `taken` are the sizes of the batches that it gave."""
 
     waiting: dict[int, FakeEvent] = field(default_factory=dict)
     routed: list[int] = field(default_factory=list)
     unrouted: list[int] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
     away: bool = False
     away_for_marks: int = 0
     every: Callable[[], None] = lambda: None
@@ -157,7 +158,9 @@ class FakeSource:
         if self.away:
             raise TransientError("database-away", "the database is away", delay=0.1)
         self.every()
-        return [self.waiting[key] for key in sorted(self.waiting)[:limit]]
+        keys = sorted(self.waiting)[:limit]
+        self.taken += [len(keys)] if keys else []
+        return [self.waiting[key] for key in keys]
 
     def published(self, keys: Sequence[int], unrouted_keys: Sequence[int]) -> None:
         if self.away_for_marks:
