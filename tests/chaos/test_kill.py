@@ -77,6 +77,15 @@ def require_one_of_each(site: Site) -> None:
     assert all(one.complete for one in pointers)
 
 
+def require_none(site: Site) -> None:
+    """No row, target or pointer, and no clone but in the trash, where a killed client's stays for half a minute."""
+    house = site.house
+    stored = [one.id for one in house.ports.storage.inventory(metadata=False) if one.kind == "disk"]
+    assert (house.disks(), stored) == ([], [])
+    assert house.ports.target.exports("s0") == ()
+    assert list(house.ports.boot.pointers()) == []
+
+
 def require_one_end(site: Site, tickets: list[Ticket]) -> None:
     """One accepted event and one end for each command; copies have the same id."""
     for ticket in tickets:
@@ -127,8 +136,9 @@ def survive(builder: Builder, postgresql: bool, moments: int, seed: int) -> list
                 site.kill_after(chance.uniform(0, usual))
             site.wait(unmaps, "bmi.node.unmapped.v1")
             require_one_end(site, unmaps)
-            house.require(before, 60)
+            require_none(site)
         require_no_gaps(heard)
+        house.require(before, 60)
     return told
 
 
