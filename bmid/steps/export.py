@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from bmid.errors import Misconfigured, PermanentError, Refused, TransientError
 from bmid.steps.base import Step, Wait, World
-from bmid.steps.job import copied, copy_job, follow
+from bmid.steps.job import COPIED, LOOK, copied, copy_job, follow
 
 __all__ = [
     "PLACED",
@@ -175,12 +175,16 @@ class WriteForeign(Step):
     name: str
 
     def apply(self, world: World) -> Wait | None:
-        """In a child, which tells how far it is. Refused before it begins where the name is taken."""
+        """In a child, which tells how far it is, after what an earlier one left is gone. Refused before it begins where
+        the name is taken."""
 
         def start() -> None:
             made = world.storage.create_foreign(self.pool, self.name, self.size, world.notes.operation)
             world.imaging.copy(copy_job(world), world.storage.address(self.image), self.size, made.address)
 
+        begun = world.notes.mark(COPIED) or world.imaging.poll(copy_job(world))
+        if not begun and (wait := self._removed(world)):
+            return wait
         try:
             return copied(world, start, f"writes {self.pool}/{self.name}", self.kind)
         except PermanentError as error:
@@ -191,8 +195,13 @@ class WriteForeign(Step):
     def revert(self, world: World) -> Wait | None:
         """No child, and nothing with our mark."""
         world.imaging.cancel(copy_job(world))
-        world.storage.remove_foreign(self.pool, self.name, world.notes.operation)
-        return None
+        return self._removed(world)
+
+    def _removed(self, world: World) -> Wait | None:
+        """What is much goes a part at a time."""
+        if world.storage.remove_foreign(self.pool, self.name, world.notes.operation):
+            return None
+        return Wait(world.notes.now() + LOOK, f"removes the unfinished {self.pool}/{self.name}", unproven=True)
 
 
 class ReleaseForeign(Step):

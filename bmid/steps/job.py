@@ -12,7 +12,7 @@ from bmid.drivers.base import Errand, Job, JobState
 from bmid.errors import PermanentError, TransientError
 from bmid.steps.base import Step, Wait, World
 
-__all__ = ["FillImage", "copied", "copy_job", "follow", "hand_over"]
+__all__ = ["COPIED", "LOOK", "FillImage", "copied", "copy_job", "follow", "hand_over"]
 
 LOOK = timedelta(seconds=0.25)  # what is added to the time of a copy is half of it
 PATIENCE = 0.5  # seconds in which work may end within the turn that began it; only then is a thread held for it

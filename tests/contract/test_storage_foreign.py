@@ -11,7 +11,7 @@ import pytest
 
 from bmid.drivers.storage.directory import DirectoryStorage
 from bmid.errors import PermanentError
-from tests.support.foreign_bed import ForeignBed, foreign_memory, foreign_rbd
+from tests.support.foreign_bed import ForeignBed, foreign_memory, foreign_rbd, removed
 from tests.support.storage_bed import MIB
 
 # A snapshot's name is what somebody liked: all of this means something to QEMU, to a shell, or to nobody.
@@ -39,7 +39,7 @@ def test_a_folder_knows_no_pools_and_has_nothing_to_remove_there(tmp_path: Path)
         with pytest.raises(PermanentError) as caught:
             call()
         assert slug(caught) == "pools-unsupported"
-    storage.remove_foreign("pool", "image", "mark")
+    assert storage.remove_foreign("pool", "image", "mark")
 
 
 def test_an_image_of_somebody_is_read_and_left_as_it_was(theirs: ForeignBed) -> None:
@@ -87,9 +87,13 @@ def test_an_export_is_marked_until_it_is_whole(theirs: ForeignBed) -> None:
     assert theirs.content(name) == b"gggggg"
 
 
-def test_an_unfinished_export_is_made_anew(theirs: ForeignBed) -> None:
+def test_an_unfinished_export_keeps_its_name_until_it_is_removed(theirs: ForeignBed) -> None:
     storage, name = theirs.bed.storage, f"export-{uuid4().hex[:8]}"
     theirs.bed.write(storage.create_foreign(theirs.pool, name, MIB, "operation-1").address, b"left over")
+    with pytest.raises(PermanentError) as caught:
+        storage.create_foreign(theirs.pool, name, MIB, "operation-1")
+    assert slug(caught) == "export-exists"
+    removed(storage, theirs.pool, name, "operation-1")
     place = storage.create_foreign(theirs.pool, name, 2 * MIB, "operation-1")
     assert theirs.mark(name) == "operation-1"
     assert theirs.read(place) == bytes(2 * MIB)
@@ -104,7 +108,7 @@ def test_an_export_overwrites_nothing(theirs: ForeignBed) -> None:
             storage.create_foreign(theirs.pool, name, MIB, "operation-1")
         assert slug(caught) == "export-exists"
         storage.release_foreign(theirs.pool, name, "operation-1")
-        storage.remove_foreign(theirs.pool, name, "operation-1")
+        removed(storage, theirs.pool, name, "operation-1")
     assert (theirs.state(image), theirs.state(other)) == before
     assert [theirs.content(image), theirs.content(other)] == [b"theirs", b"oooooo"]
 
@@ -113,11 +117,11 @@ def test_an_unfinished_export_is_removed_and_a_whole_one_is_not(theirs: ForeignB
     storage, name = theirs.bed.storage, f"export-{uuid4().hex[:8]}"
     storage.create_foreign(theirs.pool, name, MIB, "operation-1")
     for _ in range(2):
-        storage.remove_foreign(theirs.pool, name, "operation-1")
+        removed(storage, theirs.pool, name, "operation-1")
     assert theirs.state(name) is None
     storage.create_foreign(theirs.pool, name, MIB, "operation-1")
     storage.release_foreign(theirs.pool, name, "operation-1")
-    storage.remove_foreign(theirs.pool, name, "operation-1")
+    assert storage.remove_foreign(theirs.pool, name, "operation-1")
     assert theirs.state(name) is not None
     with pytest.raises(PermanentError) as caught:
         storage.create_foreign(theirs.pool, name, MIB, "operation-1")

@@ -15,6 +15,7 @@ from bmid.drivers.storage.rbd import RbdStorage
 from bmid.errors import TransientError
 from lab.ceph import Ceph
 from lab.process import free_port
+from tests.support.foreign_bed import removed
 from tests.support.full import full
 from tests.support.storage_bed import MIB, seconds, settled
 
@@ -95,7 +96,7 @@ def test_copies_into_a_full_cluster_end_in_time_and_leave_nothing(
             assert job.problem[0] in ("storage-timeout", "pool-full"), job
             assert job.problem[2], "a retry may help"
         storage.remove_image(copy)
-        storage.remove_foreign(theirs, f"export-{copy}", "mark")
+        removed(storage, theirs, f"export-{copy}", "mark")
         storage.thaw(disk, "before")
         assert not storage.sealed(copy)
         for call in (
@@ -108,8 +109,9 @@ def test_copies_into_a_full_cluster_end_in_time_and_leave_nothing(
     storage.freeze(disk, "again")
     imaging.run("again", storage.duplicate(disk, "again", copy))
     assert settled(imaging, "again").state is JobState.DONE
+    removed(storage, theirs, f"export-{copy}", "mark")
     storage.create_foreign(theirs, f"export-{copy}", 8 * MIB, "mark")
-    storage.remove_foreign(theirs, f"export-{copy}", "mark")
+    removed(storage, theirs, f"export-{copy}", "mark")
 
 
 def test_a_copy_from_a_frozen_osd_ends_in_time(ceph: Ceph, storage: RbdStorage, image: str) -> None:

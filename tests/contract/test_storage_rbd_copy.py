@@ -16,10 +16,12 @@ import rbd
 
 from bmid.drivers.base import JobState
 from bmid.drivers.imaging.qemu import QemuImaging
+from bmid.drivers.storage import rbd_foreign
 from bmid.drivers.storage.rbd import RbdStorage
 from bmid.errors import PermanentError
 from lab.ceph import Ceph
 from lab.tgtd import Tgtd
+from tests.support.foreign_bed import removed
 from tests.support.storage_bed import MIB, OPEN, pool_of, seconds, settled
 
 OBJECT = 4 * MIB
@@ -164,11 +166,12 @@ def test_an_export_whose_maker_was_killed_is_made_anew_or_removed(
         name, mark = f"export-{uuid4().hex[:8]}", uuid4().hex
         leave(foreign, name, mark)
         if again:
+            removed(storage, "theirs", name, mark)
             storage.create_foreign("theirs", name, 2 * MIB, mark)
             with rbd.Image(foreign, name) as handle:
                 assert handle.size() == 2 * MIB
                 assert handle.metadata_get("bmi-export") == f'{{"mark": "{mark}"}}'
-        storage.remove_foreign("theirs", name, mark)
+        removed(storage, "theirs", name, mark)
         assert not {name, f"bmi-export-{mark}"} & set(rbd.RBD().list(foreign))
         for left in (name, f"bmi-export-{mark}"):
             with pytest.raises(rados.ObjectNotFound):
@@ -183,7 +186,25 @@ def test_an_export_whose_writer_was_killed_goes_at_once(ceph: Ceph, storage: Rbd
         assert writer.stdout is not None
         assert writer.stdout.readline()
         writer.kill()
-    assert seconds(lambda: storage.remove_foreign("theirs", name, "mark")) < 5
+    assert seconds(lambda: removed(storage, "theirs", name, "mark")) < 5
+    assert name not in rbd.RBD().list(foreign)
+
+
+def test_much_that_was_begun_goes_a_part_at_a_time_and_keeps_its_mark(
+    storage: RbdStorage, foreign: rados.Ioctx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rbd_foreign, "_PATIENCE", 0.0)
+    name, slices = f"export-{uuid4().hex[:8]}", 3
+    storage.create_foreign("theirs", name, slices * rbd_foreign._SLICE, "mark")
+    with rbd.Image(foreign, name) as handle:
+        for number in range(slices):
+            handle.write(b"much", number * rbd_foreign._SLICE)
+    for left in range(slices - 1, 0, -1):
+        assert not storage.remove_foreign("theirs", name, "mark")
+        with rbd.Image(foreign, name, read_only=True) as handle:
+            assert handle.size() == left * rbd_foreign._SLICE
+            assert handle.metadata_get("bmi-export") == '{"mark": "mark"}'
+    assert storage.remove_foreign("theirs", name, "mark")
     assert name not in rbd.RBD().list(foreign)
 
 
@@ -201,7 +222,29 @@ def test_a_pool_that_is_not_there_or_not_allowed_is_told_with_what_to_do(ceph: C
             assert caught.value.problem.slug == slug
             assert caught.value.problem.todo
         assert pool != forbidden or f"ceph auth caps client.{ceph.user} " in caught.value.problem.todo
-        storage.remove_foreign(pool, "image", "mark")
+        assert storage.remove_foreign(pool, "image", "mark")
     with ceph.admin() as administrator:
         administrator.allow_all_pools(ceph.user)
     assert storage.create_foreign(forbidden, "image", MIB, "mark").size == MIB
+
+
+def test_a_pool_that_may_only_be_read_is_told_and_not_tried_again(ceph: Ceph, storage: RbdStorage) -> None:
+    """QEMU opens what it reads as a writer would."""
+    pool, name, imaging = ceph.extra_pool("theirs"), uuid4().hex, QemuImaging()
+    with pool_of(ceph, pool) as ioctx:
+        rbd.RBD().create(ioctx, name, MIB, old_format=False)
+    with ceph.admin() as administrator:
+        rights = f"profile rbd pool={ceph.pool}, profile rbd-read-only pool={pool}"
+        administrator.command("auth caps", entity=f"client.{ceph.user}", caps=["mon", "profile rbd", "osd", rights])
+        try:
+            source = storage.foreign_source(pool, name, None)
+            imaging.copy("job", source.address, source.size, storage.create_image(name, MIB))
+            job = settled(imaging, "job")
+            with pytest.raises(PermanentError) as caught:
+                storage.create_foreign(pool, f"{name}-export", MIB, "mark")
+        finally:
+            administrator.allow_all_pools(ceph.user)
+    assert job.problem is not None
+    assert (job.problem[0], job.problem[2]) == ("pool-forbidden", False), job
+    assert "profile rbd" in job.problem[1]
+    assert caught.value.problem.slug == "pool-forbidden"

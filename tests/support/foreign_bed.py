@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import rbd
 
-from bmid.drivers.base import Foreign
+from bmid.drivers.base import Foreign, Storage
 from bmid.drivers.storage.memory import MemoryStorage
 from lab.ceph import Ceph
 from tests.support.storage_bed import MIB, Bed, memory_bed, pool_of, rbd_bed
 
-__all__ = ["ForeignBed", "foreign_memory", "foreign_rbd"]
+__all__ = ["ForeignBed", "foreign_memory", "foreign_rbd", "removed"]
 
 _SIZE = 4 * MIB
 
@@ -112,3 +112,9 @@ def foreign_rbd(ceph: Ceph) -> ForeignBed:
             return json.loads(kept)["mark"] if kept else None
 
     return ForeignBed(bed, pool, put, hold, state, mark)
+
+
+def removed(storage: Storage, pool: str, image: str, mark: str) -> None:
+    """What was begun in a pool under this mark is gone, however often that has to be asked for."""
+    while not storage.remove_foreign(pool, image, mark):
+        pass

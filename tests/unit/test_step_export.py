@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from bmid.drivers.base import Foreign, Job, JobState
 from bmid.errors import Misconfigured, PermanentError, Refused, TransientError
 from bmid.steps.base import World
-from bmid.steps.export import PlaceFile, WriteFile, check_folder
+from bmid.steps.export import PlaceFile, WriteFile, WriteForeign, check_folder
 
 
 @dataclass
@@ -27,6 +29,12 @@ class Notes:
 
     def write(self, key: str, value: Any) -> None:
         self.marks[key] = value
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    def progress(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture
@@ -133,3 +141,68 @@ def test_a_folder_is_tried_before_it_is_needed(tmp_path: Path, monkeypatch: pyte
         check_folder(tmp_path)
     assert "hard links" in caught.value.problem.todo
     assert list(tmp_path.iterdir()) == []
+
+
+class Pool:
+    """A pool with so many parts of an unfinished export, and a child that is slow: what was done to both, in order."""
+
+    def __init__(self, parts: int) -> None:
+        self.parts = parts
+        self.done: list[str] = []
+        self.job: Job | None = None
+
+    def remove_foreign(self, *_: str) -> bool:
+        if self.parts:
+            self.parts -= 1
+            self.done.append("remove")
+        return self.parts == 0
+
+    def create_foreign(self, *_: object) -> Foreign:
+        assert self.parts == 0
+        self.done.append("create")
+        return Foreign("there", 1)
+
+    def address(self, _: str) -> str:
+        return "here"
+
+    def copy(self, *_: object) -> None:
+        self.done.append("copy")
+        self.job, self.parts = Job(JobState.RUNNING), 2
+
+    def poll(self, _job: str, _patience: float = 0.0) -> Job | None:
+        return self.job
+
+    def cancel(self, _: str) -> None:
+        self.job = None
+
+
+def beside(pool: Pool) -> World:
+    return cast(World, SimpleNamespace(storage=pool, imaging=pool, notes=Notes()))
+
+
+FOREIGN = WriteForeign(image="i", size=1, pool="theirs", name="a")
+
+
+def test_an_export_to_a_pool_begins_when_what_an_earlier_try_left_is_gone() -> None:
+    """That may be much, so it is waited for; what is being written stays."""
+    pool = Pool(parts=2)
+    world = beside(pool)
+    for _ in range(4):
+        assert FOREIGN.apply(world)
+    assert pool.done == ["remove", "remove", "create", "copy"]
+    pool.job = Job(JobState.DONE)
+    for _ in range(2):
+        assert FOREIGN.apply(world) is None
+    assert pool.done == ["remove", "remove", "create", "copy"]
+
+
+def test_the_way_back_from_a_pool_waits_until_nothing_is_left() -> None:
+    """Neither the child nor what it wrote."""
+    pool = Pool(parts=0)
+    world = beside(pool)
+    assert FOREIGN.apply(world)
+    assert FOREIGN.revert(world)
+    assert pool.job is None
+    for _ in range(2):
+        assert FOREIGN.revert(world) is None
+    assert pool.done == ["create", "copy", "remove", "remove"]

@@ -135,17 +135,19 @@ class Storage(ABC):
 
     @abstractmethod
     def create_foreign(self, pool: str, image: str, size: int, mark: str) -> Foreign:
-        """Make an empty image in a pool for somebody else, marked as ours until it is whole. One with this mark is
-        made anew. PermanentError `export-exists` where another one has the name: nothing is overwritten."""
+        """Make an empty image in a pool for somebody else, marked as ours until it is whole. PermanentError
+        `export-exists` where something has the name: nothing is overwritten, and what was begun under this mark is
+        removed first."""
 
     @abstractmethod
     def release_foreign(self, pool: str, image: str, mark: str) -> None:
         """It is whole: take the mark off. From now on it is nobody's that we know. One without this mark is left."""
 
     @abstractmethod
-    def remove_foreign(self, pool: str, image: str, mark: str) -> None:
-        """Ensure that nothing with this mark is there; what has no mark, or another, is left alone. Fine where there
-        are no pools, and where we may not use this one: nothing of ours can be there."""
+    def remove_foreign(self, pool: str, image: str, mark: str) -> bool:
+        """Ensure that nothing with this mark is there; what has no mark, or another, is left alone. False: it is much,
+        and only a part of it has gone by now; ask again. Fine where there are no pools, and where we may not use this
+        one: nothing of ours can be there."""
 
     @abstractmethod
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:

@@ -18,7 +18,7 @@ import rados
 from bmid.drivers.storage.ceph_error import CEPH_ERRORS, CONNECTION_LOST, translate
 from bmid.errors import BmiError, TransientError
 
-__all__ = ["CephConnection", "CephSession"]
+__all__ = ["CephConnection", "CephSession", "prepare_trash"]
 
 
 @dataclass(eq=False)
@@ -127,7 +127,7 @@ class CephConnection:
             pool = cluster.open_ioctx(self._pool)
             # A full pool answers at once instead of holding us until the timeout, and what frees space still works.
             pool.set_osdmap_full_try()
-            _prepare_trash(pool)
+            prepare_trash(pool)
             return CephSession(cluster, pool, cluster.get_instance_id()), None
         except CEPH_ERRORS as error:
             if cluster is not None:
@@ -154,7 +154,7 @@ class CephConnection:
         cluster.shutdown()
 
 
-def _prepare_trash(pool: Any) -> None:
+def prepare_trash(pool: Any) -> None:
     """Make the list of what is in the trash, as librbd does when it is needed first: in a full pool it couldn't, and
     says then that the image to be moved isn't there. Raises rados.Error."""
     try:

@@ -132,7 +132,7 @@ class DirectoryStorage(Storage):
                 return None
             with frozen.open("rb") as source:
                 ensure_room(source.fileno(), self._images)
-        size = frozen.stat().st_size
+                size = os.fstat(source.fileno()).st_size
         return Errand((*_COPY, str(frozen), self.create_image(image, size)), size)
 
     def foreign_source(self, pool: str, image: str, snapshot: str | None) -> Foreign:
@@ -144,8 +144,8 @@ class DirectoryStorage(Storage):
     def release_foreign(self, pool: str, image: str, mark: str) -> None:
         raise unsupported()
 
-    def remove_foreign(self, pool: str, image: str, mark: str) -> None:
-        return
+    def remove_foreign(self, pool: str, image: str, mark: str) -> bool:
+        return True
 
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
         golden = self._golden(image)

@@ -131,10 +131,10 @@ class MemoryStorage(Memory, Storage):
         with self._lock:
             self._foreign.release(pool, image, mark)
 
-    def remove_foreign(self, pool: str, image: str, mark: str) -> None:
+    def remove_foreign(self, pool: str, image: str, mark: str) -> bool:
         self._before("remove_foreign", (pool, image, mark))
         with self._lock:
-            self._foreign.remove(pool, image, mark)
+            return self._foreign.remove(pool, image, mark)
 
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
         self._before("clone", (image, disk, metadata))

@@ -94,8 +94,7 @@ class ForeignPools:
 
     def create(self, pool: str, image: str, size: int, mark: str) -> Foreign:
         """As the port says."""
-        strange = self._images.get((pool, image))
-        if strange is not None and strange.mark != mark:
+        if (pool, image) in self._images:
             raise PermanentError("export-exists", f"there is a {pool}/{image} already", todo="Choose another name.")
         self._images[pool, image] = _Strange(Content(size), mark)
         return Foreign(f"{SCHEME}{pool}/{image}", size)
@@ -108,8 +107,12 @@ class ForeignPools:
         if strange.mark == mark:
             strange.mark = None
 
-    def remove(self, pool: str, image: str, mark: str) -> None:
-        """As the port says."""
+    def remove(self, pool: str, image: str, mark: str) -> bool:
+        """As the port says: its bytes first."""
         strange = self._images.get((pool, image))
         if strange is not None and strange.mark == mark:
+            if strange.content.used:
+                strange.content.pages.clear()
+                return False
             del self._images[pool, image]
+        return True

@@ -147,8 +147,8 @@ class RbdStorage(Storage):
     def release_foreign(self, pool: str, image: str, mark: str) -> None:
         self._foreign.release(pool, image, mark)
 
-    def remove_foreign(self, pool: str, image: str, mark: str) -> None:
-        self._foreign.remove(pool, image, mark)
+    def remove_foreign(self, pool: str, image: str, mark: str) -> bool:
+        return self._foreign.remove(pool, image, mark)
 
     def clone(self, image: str, disk: str, metadata: Mapping[str, object]) -> None:
         name = disk_name(disk)

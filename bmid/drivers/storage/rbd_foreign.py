@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import TypeVar
 
 import rados
 import rbd
 
 from bmid.drivers.base import Foreign
-from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
+from bmid.drivers.storage.ceph_connection import CephConnection, CephSession, prepare_trash
 from bmid.drivers.storage.rbd_fence import fence
-from bmid.drivers.storage.rbd_image import Access, describe
+from bmid.drivers.storage.rbd_image import Access, describe, sweep
 from bmid.drivers.storage.rbd_metadata import identity, read_metadata, remove_metadata
 from bmid.errors import PermanentError
 
@@ -27,6 +28,8 @@ __all__ = ["ForeignPools"]
 T = TypeVar("T")
 
 _KEY = "bmi-export"
+_SLICE = 16 << 30  # bytes that are taken off an image at once: 4096 objects at most
+_PATIENCE = 2.0  # seconds after which no further slice is begun
 _FORBIDDEN = (rbd.PermissionError, rados.PermissionError, rados.PermissionDeniedError)
 
 
@@ -43,20 +46,21 @@ class ForeignPools:
 
     def create(self, pool: str, image: str, size: int, mark: str) -> Foreign:
         """An image of somebody's is looked at, and no more."""
-        self._in(pool, partial(_create, timeout=self._access.timeout, image=image, size=size, mark=mark))
+        self._in(pool, partial(_create, image=image, size=size, mark=mark))
         return Foreign(self._access.address(pool, image), size)
 
     def release(self, pool: str, image: str, mark: str) -> None:
         """One value of its metadata goes."""
         self._in(pool, partial(_release, image=image, mark=mark))
 
-    def remove(self, pool: str, image: str, mark: str) -> None:
+    def remove(self, pool: str, image: str, mark: str) -> bool:
         """Without a pool, or rights in it, nothing can have been made there."""
         try:
-            self._in(pool, partial(_remove, timeout=self._access.timeout, image=image, mark=mark))
+            return self._in(pool, partial(_remove, timeout=self._access.timeout, image=image, mark=mark))
         except PermanentError as error:
             if error.problem.slug not in ("pool-unknown", "pool-forbidden"):
                 raise
+            return True
 
     def _in(self, pool: str, act: Callable[[CephSession], T]) -> T:
         """Do it in that pool. What is refused is tried once more over a new connection, for one that is open doesn't
@@ -86,11 +90,11 @@ def _source(ceph: CephSession, access: Access, pool: str, image: str, snapshot: 
     return Foreign(access.address(pool, image, snapshot), size)
 
 
-def _create(ceph: CephSession, timeout: float, image: str, size: int, mark: str) -> None:
+def _create(ceph: CephSession, image: str, size: int, mark: str) -> None:
     taken = f"there is a {image} already in pool {ceph.pool.name}"
-    if identity(ceph.pool, image) is not None and not _marked(ceph, image, mark):
+    if identity(ceph.pool, image) is not None:
         raise PermanentError("export-exists", taken, todo="Choose another name.")
-    _remove(ceph, timeout, image, mark)
+    prepare_trash(ceph.pool)  # through which librbd removes: should the pool be full by then, it could not be made
     rbd.RBD().create(ceph.pool, _unnamed(mark), size, old_format=False)
     describe(ceph, _unnamed(mark), _KEY, {"mark": mark})
     try:
@@ -107,13 +111,29 @@ def _release(ceph: CephSession, image: str, mark: str) -> None:
         remove_metadata(ceph.pool, identifier, _KEY)
 
 
-def _remove(ceph: CephSession, timeout: float, image: str, mark: str) -> None:
-    """What is ours goes at once: nobody would empty the trash. Its writer may live, or have died just now."""
+def _remove(ceph: CephSession, timeout: float, image: str, mark: str) -> bool:
+    """What is ours doesn't go into the trash, which nobody would empty. Its writer may live, or have died just now."""
     for name in (image, _unnamed(mark)):
         if name == _unnamed(mark) or _marked(ceph, name, mark):
             fence(ceph, name, (), timeout)
-            with suppress(rbd.ImageNotFound):
-                rbd.RBD().remove(ceph.pool, name)
+            if not _emptied(ceph, name):
+                return False
+            sweep(ceph, name)
+    return True
+
+
+def _emptied(ceph: CephSession, name: str) -> bool:
+    """Take bytes off an image until it has none, or time is up; whether it has none, or can't be opened. librbd's
+    removal takes as long as it takes, and whoever is killed in it leaves the bytes in the trash, where nobody looks."""
+    size, end = 0, monotonic() + _PATIENCE
+    with suppress(rbd.ImageNotFound), rbd.Image(ceph.pool, name) as handle:
+        size = int(handle.size())
+        while size:
+            size = max(0, size - _SLICE)
+            handle.resize(size)
+            if monotonic() > end:
+                break
+    return size == 0
 
 
 def _unnamed(mark: str) -> str:
