@@ -8,9 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -61,28 +65,49 @@ def environment(site: Sandbox, home: Path) -> dict[str, str]:
     return {"PATH": path, "HOME": str(home), "BMI_URL": site.url, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
 
 
-def run(line: Line, site: Sandbox, home: Path) -> None:
-    """One command, which must end as it says, or go on until it is interrupted."""
-    process = subprocess.Popen(
-        ["/bin/bash", "-c", f"exec {line.text}" if line.endless else line.text],
-        env=environment(site, home),
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=4 if line.endless else 120)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
-        assert line.endless, f"{line.text}\n{output}"
-        assert "Traceback" not in output, output
-    else:
-        assert not line.endless, f"{line.text} ended\n{output}"
-        assert process.returncode == line.code, f"{line.text}: {process.returncode}\n{output}\n{site.log}"
-    finally:
-        process.kill()
+class Typed:
+    """A command in a terminal of its own; gone in any case at its end."""
+
+    def __init__(self, line: Line, site: Sandbox, home: Path) -> None:
+        self.line = line
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed at its own end
+        self.process = subprocess.Popen(
+            ["/bin/bash", "-c", f"exec {line.text}" if line.endless else line.text],
+            env=environment(site, home),
+            cwd=home,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._output.close()
+
+    def shown(self) -> str:
+        """What was typed, and all that came of it."""
+        self._output.seek(0)
+        return f"{self.line.text}: {self.process.poll()}\n{self._output.read()}"
+
+
+def run_all(lines: list[Line], site: Sandbox, home: Path) -> None:
+    """One command after the other, each of which must end as it says; what has no end is left on meanwhile, as in
+    another terminal, and interrupted when all others are through."""
+    with ExitStack() as stack:
+        began = time.monotonic()
+        endless = [stack.enter_context(Typed(line, site, home)) for line in lines if line.endless]
+        for line in (one for one in lines if not one.endless):
+            with Typed(line, site, home) as typed:
+                assert typed.process.wait(120) == line.code, f"{typed.shown()}\n{site.log}"
+        time.sleep(max(0.0, began + 4 - time.monotonic()))  # an interrupt while it starts is another matter
+        for typed in endless:
+            assert typed.process.poll() is None, typed.shown()
+            typed.process.send_signal(signal.SIGINT)
+            typed.process.wait(20)
+            assert "Traceback" not in typed.shown(), typed.shown()
 
 
 def test_the_python_of_the_readme_runs(example: Sandbox, reader: Path) -> None:
@@ -102,9 +127,9 @@ def test_the_commands_of_the_readme_run(rabbitmq: RabbitMQ, tmp_path: Path, read
     assert len(lines) > 5
     with sandbox(tmp_path, rabbitmq, "--boot-delay", "0.5") as site:
         power = [NodePower(driver="redfish", address=f"https://bmc{number}", credential="bmc") for number in range(41)]
-        site.did(*(RegisterNode(node=f"n{n}", macs=(f"02:00:00:00:02:{n:02x}",), power=power[n]) for n in range(2, 41)))
-        for line in lines:
-            run(line, site, reader)
+        nodes = (RegisterNode(node=f"n{n}", macs=(f"02:00:00:00:02:{n:02x}",), power=power[n]) for n in range(2, 41))
+        assert all(result.ok for result in site.do(*nodes))
+        run_all(lines, site, reader)
 
 
 def test_the_walk_through_the_sandbox_leads_where_it_says(rabbitmq: RabbitMQ, tmp_path: Path, reader: Path) -> None:
@@ -113,8 +138,7 @@ def test_the_walk_through_the_sandbox_leads_where_it_says(rabbitmq: RabbitMQ, tm
     start = lines.pop(0).text
     assert start.startswith(START)
     with sandbox(tmp_path, rabbitmq, *shlex.split(start.removeprefix(START))) as site:
-        for line in lines:
-            run(line, site, reader)
+        run_all(lines, site, reader)
 
 
 def test_what_is_only_a_form_has_the_form() -> None:
