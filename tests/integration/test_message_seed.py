@@ -27,6 +27,8 @@ from bmid.handlers.show_disk import ShowDisk
 from bmid.handlers.show_node import ShowNode
 from bmid.handlers.show_operation import ShowOperation
 from bmid.handlers.unmap_node import UnmapNode
+from bmid.repair import Repair
+from bmid.settings_file import load
 from bmid.store import schema
 from tests.support.bmid import Builder, House
 from tests.support.initiator import Initiator
@@ -109,17 +111,17 @@ def test_a_disk_that_goes_on_elsewhere_is_told_the_same_again(house: House) -> N
     house.did(UnmapNode(project=project, node=again["node"], force=True))
 
 
-def test_a_seed_is_back_with_its_target_when_the_target_daemon_has_forgotten_all(builder: Builder) -> None:
-    house = builder.house(ceph=False, postgresql=False)
-    project = house.project()
+def test_a_seed_is_back_with_its_target_when_the_target_daemon_has_forgotten_all(folder_house: House) -> None:
+    house, project = folder_house, folder_house.project()
     mapped = house.did(MapNode(project=project, node=house.node(), image=house.image(project), user_data=USER_DATA))
     before = told(house, mapped)
     assert before is not None
     house.tgtd.kill()
     house.ports.seeds.remove(house.disk(mapped).id)  # a head that lost its state folder, too
     house.tgtd.start()
-    house.until(lambda: any(one.open for one in house.ports.target.exports("s0")), 60)
+    house.until(lambda: any(one.open and one.iqn == mapped["target"] for one in house.ports.target.exports("s0")), 60)
     assert told(house, mapped) == before
+    house.did(UnmapNode(project=project, node=mapped["node"], force=True))
 
 
 @contextmanager
@@ -210,10 +212,12 @@ def _looked_at(house: House, project: str, node: str) -> list[Any]:
         house.bmid.run("operations", "list", "--all"),
         house.bmid.run("operations", "list", "--all", "-o", "json"),
     ]
+    repair = Repair(load(house.bmid.config))
     for one in operations["operations"]:
         found.append(house.query(ShowOperation(operation=one["operation"])))
-        found.append(house.bmid.run("operations", "show", one["operation"]))
-    return found
+        found.append(repair.show(one["operation"]))
+    waits = next(one["operation"] for one in operations["operations"] if one.get("why"))
+    return [*found, house.bmid.run("operations", "show", waits)]
 
 
 def _written(house: House) -> dict[str, Any]:
