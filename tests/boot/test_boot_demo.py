@@ -50,7 +50,8 @@ def taken(folder: Path) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("storage", ["rbd", "directory"])
+# That a lab boots from a folder is quicker seen in test_boot_map, and that disks go on there in tests/integration.
+@pytest.mark.parametrize("storage", ["rbd", pytest.param("directory", marks=pytest.mark.long)])
 def test_the_demonstration_sees_all_of_it_in_less_than_three_minutes(tmp_path: Path, storage: str) -> None:
     folder = tmp_path / "demo"
     began = time.monotonic()

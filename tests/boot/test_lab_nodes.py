@@ -116,20 +116,21 @@ def says(text: str) -> bytes:
     return ((code + b"\xeb\xfe").ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0")
 
 
-def test_a_bios_and_a_uefi_node_boot_their_own_disks_and_a_stranger_boots_nothing(site: Site, tiny: Path) -> None:
-    nodes = [site.node(1, "bios"), site.node(2, "uefi")]
+def test_nodes_boot_their_own_disks_by_every_firmware_and_a_stranger_boots_nothing(site: Site, tiny: Path) -> None:
+    """BIOS, UEFI, and UEFI without iPXE in its ROM, which fetches the loader first."""
+    nodes = [site.node(1, "bios"), site.node(2, "uefi"), site.node(4, "uefi", ipxe=False)]
     stranger = site.node(3, "bios")
-    for number in (1, 2):
+    for number in (1, 2, 4):
         site.export(number, tiny)
         site.point(number)
     for node in (*nodes, stranger):
         node.power_on()
     markers = [marker_of(node) for node in nodes]
     assert [(m.host, m.root, m.seen, m.found) for m in markers] == [
-        ("n1", "/dev/sda2", "golden", "-"),
-        ("n2", "/dev/sda2", "golden", "-"),
+        (name, "/dev/sda2", "golden", "-") for name in ("n1", "n2", "n4")
     ]
-    assert markers[0].wrote != markers[1].wrote
+    assert len({m.wrote for m in markers}) == 3
+    assert "ipxe.efi" in nodes[2].console_text()
     wait_for(lambda: "52:54:00:77:00:03 ignored" in site.dnsmasq.process.log.read_text(), 30, "the stranger asks")
     assert "net0: 10." not in stranger.console_text()
 
@@ -179,15 +180,6 @@ def test_boot_once_from_pxe_passes_by_the_local_disk_and_the_next_reset_does_not
     node.log_in()
     node.type("reboot\n")
     node.wait_for_console("LOCAL DISK", 30)
-
-
-def test_a_uefi_node_without_ipxe_in_its_rom_fetches_the_loader_first(site: Site, tiny: Path) -> None:
-    site.export(1, tiny)
-    site.point(1)
-    node = site.node(1, "uefi", ipxe=False)
-    node.power_on()
-    assert marker_of(node).host == "n1"
-    assert "ipxe.efi" in node.console_text()
 
 
 @pytest.mark.long
