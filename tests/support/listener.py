@@ -35,6 +35,8 @@ class Listener:
 
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         self._ended.set()
+        with suppress(AMQPError):
+            self._connection.add_callback_threadsafe(lambda: None)  # so that it looks whether it has ended
         self._thread.join(10)
         with suppress(AMQPError):
             self._connection.close()
