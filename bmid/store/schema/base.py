@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, String
 
 __all__ = ["METADATA", "REVISION", "Number", "identifier"]
 
-REVISION = "0002"
+REVISION = "0003"
 METADATA = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
