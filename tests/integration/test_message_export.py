@@ -14,9 +14,8 @@ from bmi_publish import State
 from bmid.handlers.export_image import ExportImage, ExportPlace
 from bmid.handlers.place import RbdImage
 from bmid.handlers.remove_image import RemoveImage
-from lab.ceph import Ceph
 from tests.support.bmid import Builder, House, new_token
-from tests.support.full import full, small
+from tests.support.full import small
 from tests.support.image import MIB, bios_disk
 from tests.support.strange import STRANGE, content, foreign
 
@@ -116,21 +115,6 @@ def test_an_image_goes_to_a_pool_that_is_listed_once(ceph_house: House) -> None:
     assert content(conf, taken) == b"precious"
     house.did(RemoveImage(project=project, image=image))
     assert content(conf, name) == bios_disk()
-
-
-def test_an_export_while_the_pool_is_full_ends_and_leaves_nothing_and_the_next_try_works(
-    builder: Builder, ceph: Ceph
-) -> None:
-    settings: dict[str, dict[str, object]] = {"engine": {"give_up_after": 3}, "storage.rbd": {"timeout": 3}}
-    house = builder.house(ceph=True, postgresql=False, settings=settings)
-    project = house.project()
-    image, name = house.image(project, os.urandom(4 * MIB)), f"{house.folder.name}-out"
-    command = ExportImage(project=project, image=image, to=to_pool(name))
-    with house.nothing_left(), full(ceph):
-        problem = house.refusal(command, State.FAILED, 120)
-        assert problem.slug in ("pool-full", "storage-timeout")
-        assert problem.todo
-    house.did(command)
 
 
 def test_an_export_to_a_disk_that_is_full_ends_and_leaves_nothing_and_the_next_try_works(builder: Builder) -> None:

@@ -11,14 +11,17 @@ import pytest
 
 from bmi_publish import State
 from bmid.errors import Problem
+from bmid.handlers.export_image import ExportImage, ExportPlace
 from bmid.handlers.import_image import ImageSource, ImportImage
 from bmid.handlers.list_images import ListImages
 from bmid.handlers.map_node import MapNode
+from bmid.handlers.place import RbdImage
 from bmid.handlers.unmap_node import UnmapNode
 from lab.ceph import Ceph
 from tests.support.bmid import Builder, House
 from tests.support.full import full
 from tests.support.image import MIB, PACKERS, bios_disk, empty_qcow2, qcow2
+from tests.support.strange import STRANGE
 
 
 def refused(house: House, content: bytes, **fields: str) -> Problem:
@@ -139,7 +142,7 @@ def narrow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("packing", [name for name in PACKERS if name != "plain"])
 def test_a_decompression_bomb_is_stopped_at_the_limit(narrow: House, packing: str) -> None:
-    problem = refused(narrow, PACKERS[packing](bytes(400 * MIB)))
+    problem = refused(narrow, PACKERS[packing](bytes(100 * MIB)))
     assert problem.slug == "too-large"
     assert "32 MiB" in problem.detail
 
@@ -154,17 +157,28 @@ def test_a_huge_sparse_raw_file_is_refused(narrow: House) -> None:
     assert problem.slug == "too-large"
 
 
-def test_a_full_pool_ends_an_import_with_what_to_do_and_nothing_left(builder: Builder, ceph: Ceph) -> None:
+def test_a_full_pool_ends_an_import_and_an_export_with_what_to_do_and_nothing_left(
+    builder: Builder, ceph: Ceph
+) -> None:
+    """What is there can be mapped, and the next try works."""
     settings: dict[str, dict[str, object]] = {"engine": {"give_up_after": 3}, "storage.rbd": {"timeout": 3}}
     house = builder.house(ceph=True, postgresql=False, settings=settings)
     project = house.project()
-    image, node = house.image(project), house.node()
+    image, node = house.image(project, bios_disk() + os.urandom(4 * MIB)), house.node()
+    place = ExportPlace(rbd=RbdImage(pool=STRANGE, image=f"{house.folder.name}-out"))
+    commands = (
+        ImportImage(project=project, image="full", source=house.file(os.urandom(4 * MIB))),
+        ExportImage(project=project, image=image, to=place),
+    )
+    client = house.client()
     with house.nothing_left(), full(ceph):
-        command = ImportImage(project=project, image="full", source=house.file(os.urandom(4 * MIB)))
-        problem = house.refusal(command, State.FAILED, 120)
-        assert problem.slug in ("pool-full", "storage-timeout")
-        assert problem.todo
+        for result in client.wait_all([client.ticket(one) for one in commands], 120):
+            assert result.state is State.FAILED, result
+            assert result.problem is not None
+            assert result.problem.slug in ("pool-full", "storage-timeout")
+            assert result.problem.todo
     assert house.did(MapNode(project=project, node=node, image=image))["changed"]
+    assert all(result.ok for result in client.wait_all([client.ticket(one) for one in commands], 120))
 
 
 def test_two_imports_of_one_name_are_one_image_and_one_refusal(house: House) -> None:
