@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import structlog
@@ -18,16 +16,15 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from bmid.engine.identity import Identity
+from bmid.engine.submission import Submission
 from bmid.errors import BmiError, Rejected
 from bmid.handlers.base import Handler
 from bmid.handlers.registry import Registry
 from bmid.messages.base import Command
 from bmid.messages.envelope import Envelope, Unreadable, decode
 from bmid.messages.operation import CommandRejected, OperationAccepted
-from bmid.model.ident import uuid7
-from bmid.model.operation import Operation, Phase
 from bmid.model.site import Site
-from bmid.store import inbox, operations, outbox, uploads
+from bmid.store import inbox, operations, outbox
 from bmid.store.database import Database, Tx
 from bmid.store.inbox import Known
 from bmid.store.outbox import Cause
@@ -68,7 +65,7 @@ class Acceptance:
         self._site = site
         self._identity = identity
         self._notify = notify
-        self._limit = limit
+        self._submission = Submission(registry, identity.head, identity.source, site.upload_url, limit)
 
     def available(self) -> bool:
         """Whether the database would take a message now."""
@@ -109,10 +106,7 @@ class Acceptance:
 
     def submit(self, tx: Tx, command: Command) -> str:
         """An operation that the daemon itself wants done; the id of the operation."""
-        identifier = uuid7(tx.now, os.urandom(10)).hex
-        envelope = Envelope(id=identifier, source=self._identity.source, type=command.type)
-        self._write(tx, "bmid", envelope, command, identifier)
-        return identifier
+        return self._submission.submit(tx, command)
 
     def _sender(self, letter: Letter) -> str:
         if not letter.user_id:
@@ -132,52 +126,10 @@ class Acceptance:
             if known is not None:
                 self._again(tx, known, envelope)
             else:
-                identifier = uuid7(tx.now, os.urandom(10)).hex
-                self._write_all(tx, user, envelope, command, identifier)
+                identifier = self._submission.write_all(tx, user, envelope, command)
                 inbox.answered(tx, user, envelope.source, envelope.id, operation=identifier, event=None)
                 log.info("operation.accepted", operation=identifier, command=envelope.type, user=user)
         self._notify()
-
-    def _write_all(self, tx: Tx, user: str, envelope: Envelope, command: Command, identifier: str) -> None:
-        """One operation; for a group one for each member as well, whose events are caused by the group's operation."""
-        self._write(tx, user, envelope, command, identifier)
-        correlation = envelope.correlationid or envelope.id
-        caused = replace(envelope, id=identifier, correlationid=correlation)
-        for member in command.members():
-            self._write(tx, user, caused, member, uuid7(tx.now, os.urandom(10)).hex, parent=identifier)
-
-    def _write(
-        self, tx: Tx, user: str, envelope: Envelope, command: Command, identifier: str, parent: str | None = None
-    ) -> None:
-        handler = self._registry.handler(command)
-        token = None if command.dry_run else handler.upload(command)
-        new = Operation(
-            id=identifier,
-            seq=0,
-            type=command.type,
-            command=command.payload(),
-            user=user,
-            source=envelope.source,
-            message=envelope.id,
-            correlation=envelope.correlationid or envelope.id,
-            phase=Phase.PENDING,
-            accepted_at=tx.now,
-            due_at=tx.now,
-            project=getattr(command, "project", None),
-            traceparent=envelope.traceparent,
-            home=self._identity.head if token else None,
-            parent=parent,
-            expires_at=command.expires_at,
-        )
-        operations.accept(tx, new, handler.keys(command))
-        address = f"{self._site.upload_url}/v1/uploads/{identifier}" if token else None
-        if token:
-            uploads.open_slot(tx, identifier, token, self._limit)
-        event = OperationAccepted(
-            operation=identifier, command=command.type, project=new.project, about=command.subject(), upload=address
-        )
-        cause = Cause(self._identity.source, identifier, new.correlation, new.message, new.traceparent)
-        outbox.emit(tx, event, cause)
 
     def _again(self, tx: Tx, known: Known, envelope: Envelope) -> None:
         """A second copy has no effect, but is answered: what was said then is said once more."""
