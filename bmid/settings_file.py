@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bmid.errors import Misconfigured
-from bmid.settings import Network, Settings, Shard
+from bmid.settings import Settings, Shard
+from bmid.settings_part import Network
 
 __all__ = ["load"]
 
