@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
@@ -11,8 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import structlog
 
@@ -29,6 +26,7 @@ from bmid.engine.export_watch import ExportWatch
 from bmid.engine.herald import Herald
 from bmid.engine.identity import Identity, Ports
 from bmid.engine.keeper import Keeper
+from bmid.engine.lane import SPARE
 from bmid.engine.outgoing import OutboxReader
 from bmid.engine.upload_desk import UploadDesk
 from bmid.engine.worker import Worker
@@ -36,7 +34,7 @@ from bmid.errors import BmiError, Misconfigured, TransientError
 from bmid.handlers.registry import Registry, discover
 from bmid.http.app import build
 from bmid.http.server import HttpServer
-from bmid.parts import make_broker, make_database, make_network, make_ports, make_presence, make_site
+from bmid.parts import make_broker, make_database, make_network, make_ports, make_presence, make_site, take_locks
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.scheduler.service import Clockwork
 from bmid.settings import Settings
@@ -72,7 +70,7 @@ class Head:
         self.database = make_database(settings)
         self.ports = ports or make_ports(settings)
         self.work, self.news, self.abroad = Bell(), Bell(), Bell()
-        self._locks = [*self._lock()]
+        self._locks = take_locks(settings, self.database)
         self._began = False
         self._refusal: Misconfigured | None = None
         self.identity = Identity(
@@ -91,7 +89,9 @@ class Head:
         self.site, limit = make_site(settings, url), settings.images.max_upload
         self.acceptance = Acceptance(self.database, self.registry, self.site, self.identity, self.notify, limit)
         self.broker = make_broker(settings)
-        self.pool = ThreadPoolExecutor(settings.engine.workers, thread_name_prefix="stage")
+        # More than calls that may hang at a time, so that what needs none of them goes on.
+        self.workers = settings.engine.workers + SPARE
+        self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="stage")
         self.clockwork = self._clockwork()
 
     def notify(self) -> None:
@@ -99,24 +99,6 @@ class Head:
         self.work.ring()
         self.news.ring()
         self.abroad.ring()
-
-    def _lock(self) -> list[IO[str]]:
-        """This head, and what only one head may use, once on this machine."""
-        folders = [self.settings.head.state_folder]
-        if self.database.sqlite and self.database.url.database:
-            folders.append(Path(self.database.url.database).parent)
-        held: list[IO[str]] = []
-        for folder in dict.fromkeys(folders):
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = (folder / "bmid.lock").open("w")
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise Misconfigured(
-                    f"another bmid runs on {folder}", todo="Stop it, or give this one its own."
-                ) from error
-            held.append(handle)
-        return held
 
     def _http(self) -> HttpServer:
         desk = UploadDesk(self.database, self.identity.head, self.settings.images.staging_folder, self.notify)
@@ -138,7 +120,7 @@ class Head:
             self.identity.holder,
             settings.images.staging_folder,
             settings.engine.retention_days,
-            self.ports.storage.purge,
+            self.ports.lanes.watched("storage", self.ports.storage).purge,
         )
         clockwork = Clockwork()
         clockwork.every(600, "forget", housekeeping.forget)
@@ -171,17 +153,19 @@ class Head:
         self.relay = Relay(broker, name, OutboxReader(self.database, self.identity))
         consumer = Consumer(broker, name, self.acceptance)
         responder = Responder(broker, name, Answerer(self.database, self.registry, self.identity))
-        pinger = Pinger(broker, name, consumer, (self.relay, responder))
+        pinger = self._pinger(consumer, (self.relay, responder))
         self._links = (self.relay.link, consumer.link, responder.link)
-        boots = BootWatch(self.database, self.ports.target, self.acceptance, self.site, self.identity)
-        exports = ExportWatch(self.database, self.ports.target, self.acceptance, self.identity)
+        lanes, target = self.ports.lanes, self.ports.lanes.watched("target", self.ports.target)
+        boots = BootWatch(self.database, target, self.acceptance, self.site, self.identity)
+        exports = ExportWatch(self.database, target, self.acceptance, self.identity)
         loops = [
             Loop("keeper", self._keep, stage=3),
             Loop("relay", self._begun(lambda: self.relay.run_once(0.0)), 2, self.news, self.relay.close, gap=RELAY_GAP),
             *(Loop(f"worker-{number}", self._begun(self._worker()), 1, self.work)
-              for number in range(self.settings.engine.workers)),
+              for number in range(self.workers)),
             Loop("boots", self._begun(lambda: 0.1 if boots.run_once() else 1.0), 1),
             Loop("exports", self._begun(lambda: 2.0 if not exports.run_once() else 1.0), 1),
+            Loop("calls", lanes.report, 2),
             Loop("consumer", self._begun(lambda: consumer.run_once(1.0)), 0, close=consumer.close),
             Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),
             Loop("ping", self._begun(lambda: pinger.run_once(1.0)), 0, close=pinger.close),
@@ -190,6 +174,11 @@ class Head:
         ]  # fmt: skip
         bells = (self.work, self.news, self.abroad)
         return Daemon(loops, bells, self.settings.head.drain, self._status, lambda: pinger.silences < MAX_SILENCES)
+
+    def _pinger(self, consumer: Consumer, others: tuple[Relay, Responder]) -> Pinger:
+        settings = self.settings.broker
+        every, limit = settings.ping_every, settings.ping_limit
+        return Pinger(self.broker, self.identity.head, consumer, others, interval=every, limit=limit)
 
     def _wires(self) -> list[Loop]:
         """Bells to and from other heads."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bmid.amqp.broker import Broker
 from bmid.drivers.loader import OnDemand, load
 from bmid.engine.identity import Ports
+from bmid.engine.lane import Lanes
 from bmid.errors import Misconfigured
 from bmid.model.chap import chap_secret
 from bmid.model.entity import Network
@@ -17,13 +19,30 @@ from bmid.settings import Settings
 from bmid.store.database import Database
 from bmid.store.heads import Presence
 
-__all__ = ["make_broker", "make_database", "make_network", "make_ports", "make_presence", "make_site"]
+__all__ = ["make_broker", "make_database", "make_network", "make_ports", "make_presence", "make_site", "take_locks"]
 
 
 def make_database(settings: Settings) -> Database:
     """The database that the settings name."""
     password = settings.database.password_file
     return Database(settings.database.url, password=_secret(password) if password else None)
+
+
+def take_locks(settings: Settings, database: Database) -> list[IO[str]]:
+    """This head, and what only one head may use, once on this machine. Raises Misconfigured where another has them."""
+    folders = [settings.head.state_folder]
+    if database.sqlite and database.url.database:
+        folders.append(Path(database.url.database).parent)
+    held: list[IO[str]] = []
+    for folder in dict.fromkeys(folders):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / "bmid.lock").open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Misconfigured(f"another bmid runs on {folder}", todo="Stop it, or give this one its own.") from error
+        held.append(handle)
+    return held
 
 
 def make_broker(settings: Settings) -> Broker:
@@ -83,8 +102,9 @@ def make_ports(settings: Settings) -> Ports:
         "max_seconds": images.max_seconds,
     }
     images.staging_folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    disks = load("storage", storage.driver, _plain(chosen) if chosen else {})
     return Ports(
-        storage=load("storage", storage.driver, _plain(chosen) if chosen else {}),
+        storage=disks,
         target=load("target", settings.target.driver, {"shards": shards, "timeout": settings.target.timeout}),
         boot=load("boot", boot.driver, _plain(boot) | {"interface": settings.network.interface, "server": server}),
         imaging=load("imaging", images.driver, limits),
@@ -95,6 +115,7 @@ def make_ports(settings: Settings) -> Ports:
         staging=images.staging_folder,
         imports=images.import_folder,
         exports=images.export_folder,
+        lanes=Lanes(settings.engine.workers, patient=not disks.capabilities.shared),
     )
 
 

@@ -46,6 +46,8 @@ class Broker(Section):
     url: str = Field("amqp://bmid@127.0.0.1:5672/bmi", description="amqp:// or amqps://, USER@HOST:PORT/VHOST")
     password_file: Path | None = Field(None, description="the file with the password; none in the URL")
     ca_file: Path | None = Field(None, description="for amqps, CAs that the machine doesn't trust anyway")
+    ping_every: float = Field(30.0, gt=0, description="seconds between the messages that bmid sends to itself")
+    ping_limit: float = Field(60.0, gt=0, description="seconds without their answer, then all is connected anew")
 
 
 class Images(Section):

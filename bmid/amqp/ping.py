@@ -30,9 +30,6 @@ __all__ = ["Pinger"]
 
 log = structlog.get_logger(__name__)
 
-INTERVAL = 30.0
-LIMIT = 60.0
-
 
 class Reopens(Protocol):
     """Something with a connection that can be opened anew."""
@@ -41,8 +38,9 @@ class Reopens(Protocol):
 
 
 class Pinger:
-    """Sends and answers pings. `silences` counts in a row how often all connections were opened anew for want of an
-    answer; an answer sets it back to 0. From 2 on, only a new process can help."""
+    """Sends and answers pings, one each `interval` seconds; after `limit` seconds in vain, connections are opened anew.
+    `silences` counts in a row how often that was so; an answer sets it back to 0. From 2 on, only a new process can
+    help."""
 
     def __init__(
         self,
@@ -51,8 +49,8 @@ class Pinger:
         consumer: Consumer,
         others: Sequence[Reopens] = (),
         *,
-        interval: float = INTERVAL,
-        limit: float = LIMIT,
+        interval: float = 30.0,
+        limit: float = 60.0,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.counts: Counter[str] = Counter()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmid.drivers.base import Boot, Imaging, Isolation, Power, Seeds, Storage, Target
 from bmid.drivers.loader import GuardedMapping, guarded
+from bmid.engine.lane import Lanes
 from bmid.engine.turn import Turn
 from bmid.steps.base import World
 
@@ -47,16 +48,17 @@ class Ports:
     staging: Path
     imports: Path | None
     exports: Path | None
+    lanes: Lanes = field(default_factory=Lanes, kw_only=True)
 
     def world(self, turn: Turn) -> World:
-        """The same for the steps of one turn, each call guarded by its claims."""
-        verify = turn.verify
+        """The same for the steps of one turn, each call guarded by its claims, and in its lane before."""
+        verify, lanes = turn.verify, self.lanes
         return World(
-            storage=guarded(self.storage, verify),
-            target=guarded(self.target, verify),
+            storage=lanes.storage(guarded(self.storage, verify), turn.operation),
+            target=lanes.target(guarded(self.target, verify), turn.operation),
             boot=guarded(self.boot, verify),
             imaging=guarded(self.imaging, verify),
-            power=GuardedMapping(self.power, verify),
+            power=lanes.power(GuardedMapping(self.power, verify), turn.operation),
             isolation=guarded(self.isolation, verify),
             seeds=guarded(self.seeds, verify),
             secret=self.secret,

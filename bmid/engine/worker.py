@@ -114,7 +114,7 @@ class Worker:
         turn: Turn | None = None
         try:
             with self._database.write() as tx:
-                taken = operations.take(tx, me.head, me.holder, me.lease)
+                taken = operations.take(tx, me.head, me.holder, me.lease, me.active)
                 if taken is None:
                     return None
                 turn = self._turn(*taken)

@@ -6,7 +6,7 @@ it runs, waits or is stuck. Claims only say which worker acts right now.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -119,11 +119,18 @@ START_KEYS = text("UPDATE operation_key SET started = TRUE WHERE operation = :op
 DROP_KEYS = text("DELETE FROM operation_key WHERE operation = :operation")
 
 
-def take(tx: Tx, head: str, holder: str, lease: float) -> tuple[Operation, tuple[Held, ...]] | None:
-    """The oldest operation that is due, free and ours to run, with its claims; None if there is none."""
+def take(
+    tx: Tx, head: str, holder: str, lease: float, active: Container[str] = ()
+) -> tuple[Operation, tuple[Held, ...]] | None:
+    """The oldest operation that is due, free and ours to run, with its claims; None if there is none.
+
+    `active`: what this instance works on. It doesn't take over from itself where it stood still, or the clock jumped.
+    """
     row = tx.execute(NEXT, {"moment": tx.now, "head": head}).first()
     if row is None:
         return None
+    if row.claimed_until is not None and row.id in active:
+        raise Busy(row.id)
     keys = [f"operation:{row.id}"]
     if not (row.phase == Phase.PENDING and row.expires_at and row.expires_at <= tx.now):
         keys += [one.key for one in tx.execute(WANTED, {"operation": row.id})]
