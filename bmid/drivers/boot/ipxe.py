@@ -112,9 +112,9 @@ class IpxeBoot(Boot):
 
     def pointers(self) -> tuple[Pointer, ...]:
         with _translated():
-            if not self._root.is_dir():
-                return ()
-            found = (self._pointer(folder) for folder in sorted(self._root.iterdir()) if _is_address(folder.name))
+            folders = (self._root, self._hosts) if self._own else (self._root,)
+            names = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+            found = (self._pointer(self._root / name) for name in sorted(names) if _is_address(name))
             return tuple(pointer for pointer in found if pointer)
 
     def foreign_lines(self, entry: BootEntry) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ which costs a third of what another snapshot would.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 
+import rados
 import rbd
 
 from bmid.drivers.base import Errand
@@ -27,7 +29,9 @@ from bmid.drivers.storage.rbd_image import (
 )
 from bmid.drivers.storage.rbd_metadata import identity, remove_metadata
 
-__all__ = ["clone_image", "duplicate", "freeze", "seal", "thaw"]
+__all__ = ["clone_image", "duplicate", "freeze", "seal", "snapshots", "thaw"]
+
+_FROZEN = "frozen-"
 
 
 def clone_image(ceph: CephSession, image: str, copy: str, timeout: float) -> None:
@@ -81,5 +85,24 @@ def seal(ceph: CephSession, image: str, metadata: Mapping[str, object]) -> None:
                 handle.remove_snap(older)
 
 
+def snapshots(ceph: CephSession, name: str) -> tuple[str, ...]:
+    """The snapshots of ours that a disk has. Only one that has any is opened. Raises rbd.Error, rados.Error."""
+    image = identity(ceph.pool, name)
+    try:
+        if image is None or not _counted(ceph, image):
+            return ()
+        with rbd.Image(ceph.pool, name, read_only=True) as handle:
+            names = [snapshot["name"] for snapshot in handle.list_snaps()]
+    except (rbd.ImageNotFound, rados.ObjectNotFound):
+        return ()
+    return tuple(sorted(one.removeprefix(_FROZEN) for one in names if one.startswith(_FROZEN)))
+
+
+def _counted(ceph: CephSession, image: str) -> int:
+    """How many snapshots an image has, asked of the OSD: after its newest one's number, their count."""
+    _, answer = ceph.pool.execute(f"rbd_header.{image}", "rbd", "get_snapcontext", b"")
+    return int(struct.unpack_from("<QI", answer)[1])
+
+
 def _frozen(snapshot: str) -> str:
-    return f"frozen-{snapshot}"
+    return f"{_FROZEN}{snapshot}"

@@ -1,0 +1,72 @@
+"""The rows of one moment, as far as they promise that something is in the world. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bmid.model.entity import DiskState
+from bmid.model.finding import Finding
+
+__all__ = ["PromisedDisk", "PromisedImage", "Promises"]
+
+
+@dataclass(frozen=True)
+class PromisedDisk:
+    """What the row of a disk promises. `seeded`: it has a seed at its home."""
+
+    id: str
+    project: str
+    name: str
+    state: str
+    number: int
+    node: str | None = None
+    address: str | None = None
+    head: str | None = None
+    shard: str | None = None
+    generation: int = 1
+    owner: str | None = None
+    seeded: bool = False
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"disk {self.project}/{self.name}"
+
+    def home(self, head: str) -> bool:
+        """Whether this head has to lead a node to it."""
+        return self.state == DiskState.MAPPED and self.head == head
+
+
+@dataclass(frozen=True)
+class PromisedImage:
+    """What the row of an image promises."""
+
+    id: str
+    project: str
+    name: str
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Promises:
+    """All rows of one moment. `at_work` are the keys that unfinished operations want for themselves (`node:n1`): what
+    has one of them is in the making, or on its way out, and neither missing nor left. `unfinished` are the ids of all
+    operations that have not ended; what is named by one is theirs. `nodes` are the disks' ids by the node that points
+    there. `ledger` is what was found wrong among the rows themselves."""
+
+    disks: Mapping[str, PromisedDisk] = field(default_factory=dict)
+    images: Mapping[str, PromisedImage] = field(default_factory=dict)
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    at_work: frozenset[str] = frozenset()
+    unfinished: frozenset[str] = frozenset()
+    ledger: tuple[Finding, ...] = ()
+
+    def busy(self, disk: PromisedDisk) -> bool:
+        """Whether somebody is at work on the disk, or on its node."""
+        keys = {f"disk:{disk.project}/{disk.name}", f"node:{disk.node}"}
+        return not keys.isdisjoint(self.at_work)
+
+    def busy_image(self, image: PromisedImage) -> bool:
+        """Whether somebody is at work on the image."""
+        return f"image:{image.project}/{image.name}" in self.at_work
