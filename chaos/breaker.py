@@ -1,0 +1,119 @@
+"""Carries out the faults of a schedule, each at its time, and mends all in the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from chaos.fault import Fault
+from chaos.site import Head, Site
+from lab.process import LabError
+
+__all__ = ["Breaker"]
+
+SLOW = 0.15  # seconds for which a slow road keeps everything
+
+
+class Breaker:
+    """A thread for each part, so that what takes long to start again keeps no other fault waiting. `count` and `ended`
+    tell what has happened so far."""
+
+    def __init__(self, site: Site, faults: Sequence[Fault], tell: Callable[[str], None]) -> None:
+        self.count: Counter[str] = Counter()
+        self.ended: list[tuple[float, Fault]] = []  # by time.monotonic
+        self.now: set[str] = set()
+        self.failed: list[str] = []
+        self._site = site
+        self._tell = tell
+        self._stop = threading.Event()
+        self._began = 0.0
+        parts = sorted({fault.part for fault in faults})
+        self._threads = [
+            threading.Thread(target=self._run, args=([one for one in faults if one.part == part],), daemon=True)
+            for part in parts
+        ]
+
+    def start(self) -> None:
+        """Begin the run."""
+        self._began = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Until the last fault has ended."""
+        for thread in self._threads:
+            thread.join()
+
+    def stop(self) -> None:
+        """No more of it; what is broken is mended."""
+        self._stop.set()
+        for thread in self._threads:
+            if thread.ident:
+                thread.join()
+
+    def _run(self, faults: Sequence[Fault]) -> None:
+        for fault in faults:
+            if self._stop.wait(max(0.0, self._began + fault.begin - time.monotonic())):
+                return
+            self._tell(f"{fault.begin:6.1f} s  {fault.kind} {fault.part} for {fault.end - fault.begin:.1f} s")
+            self._harm(fault)
+            self._stop.wait(max(0.0, self._began + fault.end - time.monotonic()))
+            try:
+                self._mend(fault)
+            except LabError as error:
+                self.failed.append(f"{fault.part} did not come back: {error}")
+                return
+
+    def _harm(self, fault: Fault) -> None:
+        self.now.add(fault.part)
+        self.count[fault.name] += 1
+        self._hand(fault)[0]()
+
+    def _mend(self, fault: Fault) -> None:
+        self._hand(fault)[1]()
+        self.now.discard(fault.part)
+        self.ended.append((time.monotonic(), fault))
+
+    def _hand(self, fault: Fault) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What harms, and what mends."""
+        site = self._site
+        sort, _, which = fault.part.partition("-")
+        if sort == "road":
+            road = site.to[which]
+            harm = {"cut": road.cut, "hold": road.hold, "slow": lambda: road.slow(SLOW)}
+            return harm[fault.kind], road.mend
+        if sort in ("head", "tgtd"):
+            return self._of_head(fault, next(head for head in site.heads if head.name == f"head-{which}"), sort)
+        hands: dict[tuple[str, str], tuple[Callable[[], None], Callable[[], None]]] = {
+            ("broker", "kill"): (site.rabbitmq.kill, site.rabbitmq.start),
+            ("broker", "freeze"): (site.rabbitmq.pause, site.rabbitmq.resume),
+            ("database", "kill"): (site.postgresql.kill, site.postgresql.restart),
+            ("database", "freeze"): (site.postgresql.freeze, site.postgresql.thaw),
+            ("osd", "kill"): (site.ceph.kill_osd, site.ceph.start_osd),
+            ("osd", "freeze"): (site.ceph.freeze, site.ceph.thaw),
+        }
+        return hands[sort, fault.kind]
+
+    def _of_head(self, fault: Fault, head: Head, sort: str) -> tuple[Callable[[], None], Callable[[], None]]:
+        if fault.kind == "freeze":
+            return (head.bmid.freeze, head.bmid.thaw) if sort == "head" else (head.tgtd.freeze, head.tgtd.thaw)
+
+        def kill() -> None:
+            if sort == "head":
+                head.wanted = False
+                head.bmid.kill()
+            else:
+                head.tgtd_wanted = False
+                head.tgtd.kill()
+
+        def start() -> None:
+            if sort == "head":
+                head.bmid.process.start()
+                head.wanted = True
+            else:
+                head.tgtd.start()
+                head.tgtd_wanted = True
+
+        return kill, start

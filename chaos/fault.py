@@ -1,0 +1,80 @@
+"""Which faults happen when: everything follows from the seed, so that an order can be run again. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Fault", "parts_of", "schedule"]
+
+QUIET = 4.0  # seconds at the beginning, in which there is something to break
+
+# What may happen to a part, and for how many seconds. A claim lasts 10 s and a head counts as dead after 20 s here, so
+# that some freezes outlast the one, and some the other.
+HARM: dict[str, dict[str, tuple[float, float]]] = {
+    "head": {"kill": (0.3, 6), "freeze": (2, 25)},
+    "broker": {"kill": (0.5, 6), "freeze": (2, 25)},
+    "database": {"kill": (0.5, 5), "freeze": (2, 20)},
+    "osd": {"kill": (0.5, 5), "freeze": (2, 30)},
+    "tgtd": {"kill": (0.2, 4), "freeze": (2, 20)},
+    "road": {"cut": (0.1, 3), "hold": (2, 20), "slow": (5, 15)},
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: `kind` of harm to `part` ("head-a", "tgtd-a", "road-broker"), from `begin` to `end`, in seconds of
+    the run."""
+
+    begin: float
+    end: float
+    kind: str
+    part: str
+
+    @property
+    def name(self) -> str:
+        """What is counted: the harm and the sort of part."""
+        return f"{self.kind} {sort_of(self.part)}"
+
+
+def sort_of(part: str) -> str:
+    """The sort of a part: of "head-a" it is "head". Roads are told apart by where they lead."""
+    return part if part.startswith("road") else part.partition("-")[0]
+
+
+def parts_of(heads: Sequence[str], *, ceph: bool, postgresql: bool) -> tuple[str, ...]:
+    """All that can be broken in a site."""
+    letters = [name.partition("-")[2] for name in heads]
+    parts = ["broker", "road-broker", *heads, *(f"tgtd-{letter}" for letter in letters)]
+    parts += ["osd"] if ceph else []
+    return (*parts, *(("database", "road-database") if postgresql else ()))
+
+
+def schedule(seed: int, seconds: float, parts: Sequence[str]) -> tuple[Fault, ...]:
+    """The faults of a run, by their begin; all have ended before it does. No part is harmed twice at a time."""
+    chance = random.Random(f"faults {seed}")
+    faults: list[Fault] = []
+    busy: dict[str, float] = {}
+    now = QUIET
+    for part, kind in _deck(chance, parts):
+        if now >= seconds - 1:
+            break
+        least, most = HARM[part.partition("-")[0]][kind]
+        begin = max(now, busy.get(part, 0.0) + 0.5)
+        # Short ones are more frequent: most of what can go wrong does so around the begin and the end.
+        end = begin + least + (most - least) * chance.random() ** 2
+        if end < seconds:
+            faults.append(Fault(round(begin, 2), round(end, 2), kind, part))
+            busy[part] = end
+        # Every third one is met by the next before it has ended.
+        now = begin + (end - begin) * chance.random() if chance.random() < 0.33 else end + chance.uniform(0.5, 5)
+    return tuple(sorted(faults, key=lambda one: one.begin))
+
+
+def _deck(chance: random.Random, parts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every harm to every part before any comes again, in an order that changes."""
+    cards = [(part, kind) for part in parts for kind in HARM[part.partition("-")[0]]]
+    while True:
+        chance.shuffle(cards)
+        yield from cards

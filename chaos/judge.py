@@ -1,0 +1,218 @@
+"""What is right and what is wrong after a run: commands and events, storage and targets, bytes. It only looks.
+
+Each question gives a list of sentences; an empty one is right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import rados
+import rbd
+from sqlalchemy import func, select
+
+from bmid.engine.identity import Ports
+from bmid.messages.envelope import Envelope
+from bmid.messages.operation import OperationAccepted, OperationProgressed
+from bmid.model.entity import Disk, DiskState, Image
+from bmid.parts import make_database, make_ports
+from bmid.settings import Settings
+from bmid.settings_file import load
+from bmid.store import schema
+from bmid.store.database import Database
+from bmid.store.view import StoreView
+from chaos.ledger import BLOCK, Ledger, offset
+from chaos.machine import Machine
+
+__all__ = ["Judge", "interleavings"]
+
+ENDED = ("succeeded", "failed")
+NO_END = (OperationAccepted.type, OperationProgressed.type)
+# Said of a disk by the daemon itself, beside the outcome of the command that the boot belongs to.
+OF_BOOTS = ("bmi.node.booted.v1", "bmi.node.boot-failed.v1")
+
+
+class Judge:
+    """Looks at a site from outside, with the settings of its heads."""
+
+    def __init__(self, configs: Mapping[str, Path]) -> None:
+        self._settings: dict[str, Settings] = {name: load(path) for name, path in configs.items()}
+        self._direct: Database | None = None
+        self._first = next(iter(self._settings.values()))
+        self._ports: dict[str, Ports] = {}
+
+    @property
+    def database(self) -> Database:
+        """Of all heads."""
+        if self._direct is None:
+            self._direct = make_database(self._first)
+        return self._direct
+
+    def close(self) -> None:
+        """Let go of database and storage."""
+        for ports in self._ports.values():
+            ports.storage.close()
+        if self._direct is not None:
+            self._direct.close()
+
+    def unfinished(self) -> list[str]:
+        """Operations that have not ended, and events that have not gone out."""
+        operation, outbox = schema.operation.c, schema.outbox.c
+        with self.database.read() as tx:
+            columns = (operation.id, operation.type, operation.phase, operation.why, operation.attempts)
+            rows = tx.execute(select(*columns).where(operation.phase.not_in(ENDED))).all()
+            waiting = tx.execute(
+                select(func.count()).select_from(schema.outbox).where(outbox.published_at.is_(None))
+            ).scalar_one()
+        found = [f"{row.type} {row.id} is {row.phase} after {row.attempts} attempts: {row.why}" for row in rows]
+        return [*found, *([f"{waiting} events have not gone out"] if waiting else [])]
+
+    def commands(self, sent: Iterable[str], heard: Mapping[str, Envelope]) -> tuple[list[str], list[str]]:
+        """What is lost and what is doubled of the commands with these ids: one acceptance and one end each, told."""
+        outbox, operation = schema.outbox.c, schema.operation.c
+        with self.database.read() as tx:
+            stored = {row.event for row in tx.execute(select(outbox.event))}
+            parents = {row.id: row.parent for row in tx.execute(select(operation.id, operation.parent))}
+        lost = [f"event {event} has reached nobody" for event in stored - set(heard)]
+        doubled = [f"event {event} {heard[event].type} was told, and is in no row" for event in set(heard) - stored]
+        ends: Counter[str] = Counter()
+        for event in heard.values():
+            if event.type not in (*NO_END, *OF_BOOTS):
+                # Members of a group end each for itself; all of them were caused by one message.
+                of = str(event.data.get("operation") or "")
+                ends[of if parents.get(of) else str(event.causationid)] += 1
+        wanted = {*sent, *(one for one, parent in parents.items() if parent)}
+        lost += [f"command {one} has no end" for one in wanted if not ends[one]]
+        doubled += [f"command {one} has {ends[one]} ends" for one in wanted if ends[one] > 1]
+        return lost, doubled
+
+    def gaps(self, heard: Mapping[str, Envelope]) -> list[str]:
+        """Holes in `sequence` by subject, and in `position` over all."""
+        sequences: dict[str, list[int]] = defaultdict(list)
+        for event in heard.values():
+            sequences[event.subject or ""].append(int(event.sequence or 0))
+        sequences[""] = [event.position or 0 for event in heard.values()]
+        return [
+            f"events of {subject or 'all subjects'} are counted with holes or twice: {sorted(found)[:20]}"
+            for subject, found in sequences.items()
+            if sorted(found) != list(range(1, len(found) + 1))
+        ]
+
+    def orphans(self) -> list[str]:
+        """What is in storage, targets, boot files and seeds and no row explains, or the other way round."""
+        with self.database.read() as tx:
+            view = StoreView(tx, 60)
+            disks, images = {one.id: one for one in view.disks()}, {one.id: one for one in view.images()}
+        found = self._stored(disks, images)
+        for head in self._settings:
+            found += self._at_head(head, disks)
+        return found
+
+    def _stored(self, disks: Mapping[str, Disk], images: Mapping[str, Image]) -> list[str]:
+        kept = list(self.ports(next(iter(self._settings))).storage.inventory(metadata=False))
+        here = {kind: {one.id for one in kept if one.kind == kind} for kind in ("disk", "image")}
+        found = []
+        for kind, rows in (("disk", set(disks)), ("image", set(images))):
+            found += [f"{kind} {one} is in the storage, and no row knows it" for one in here[kind] - rows]
+            found += [f"{kind} {one} has a row, and is not in the storage" for one in rows - here[kind]]
+        found += [f"disk {one.id} is {one.state}" for one in disks.values() if one.state not in QUIET]
+        return found + [f"image {one.id} is not ready" for one in images.values() if not one.ready]
+
+    def _at_head(self, head: str, disks: Mapping[str, Disk]) -> list[str]:
+        ports = self.ports(head)
+        mine = {one.id: one for one in disks.values() if one.state is DiskState.MAPPED and one.head == head}
+        wanted = {(one.shard or "", one.number): one for one in mine.values()}
+        there = {(shard, one.number): one for shard in ports.target.shards for one in ports.target.exports(shard)}
+        found = [f"{head} has target {there[key].iqn}, which no row explains" for key in there.keys() - wanted.keys()]
+        found += [f"{head} has no target for disk {wanted[key].id}" for key in wanted.keys() - there.keys()]
+        for key in wanted.keys() & there.keys():
+            if not there[key].open or there[key].addresses != (wanted[key].address,):
+                found.append(f"the target of disk {wanted[key].id} on {head} is not open to its node alone")
+        pointers = {one.address: one for one in ports.boot.pointers()}
+        led = {one.address: one for one in mine.values()}
+        found += [f"{head} leads {one} to {pointers[one].disk}, and no row says so" for one in pointers.keys() - led]
+        for address, disk in led.items():
+            pointer = pointers.get(address or "")
+            if pointer is None or not pointer.complete or pointer.disk != disk.id:
+                found.append(f"{head} does not lead {address} to disk {disk.id}: {pointer}")
+        seeds = set(ports.seeds.inventory()) - {one.id for one in mine.values() if one.seed}
+        return found + [f"{head} has a seed of {one}" for one in seeds]
+
+    def misled(self, machines: Iterable[Machine]) -> list[str]:
+        """Disks that a node was led to and no command of that node ever named."""
+        with self.database.read() as tx:
+            operation = schema.operation.c
+            rows = tx.execute(select(operation.command, operation.plan).where(operation.plan.is_not(None))).all()
+        told: dict[str, str] = defaultdict(str)
+        for command, plan in rows:
+            node = command.get("node") or (plan.get("memo") or {}).get("node") or ""
+            told[node] += json.dumps(plan)
+        return [
+            f"node {one.name} was led to disk {disk}, which is not its own"
+            for one in machines
+            for disk in one.sightings
+            if disk not in told[one.name]
+        ]
+
+    def bytes(self, ledger: Ledger) -> None:
+        """Read every disk that is left, beside all targets, and hold it against what was acknowledged."""
+        with self.database.read() as tx:
+            disks = [one.id for one in StoreView(tx, 60).disks()]
+        settings = self._first.storage
+        if settings.driver == "directory":
+            for disk in disks:
+                with Path(self.ports(next(iter(self._settings))).storage.backing(disk).path).open("rb") as file:
+                    for block in ledger.written(disk):
+                        file.seek(offset(block))
+                        ledger.check(disk, block, file.read(BLOCK), "at the end")
+            return
+        with (
+            rados.Rados(conffile=str(settings.rbd.conf), rados_id=settings.rbd.user) as cluster,
+            cluster.open_ioctx(settings.rbd.pool) as pool,
+        ):
+            for disk in disks:
+                with rbd.Image(pool, disk, read_only=True) as image:
+                    for block in ledger.written(disk):
+                        ledger.check(disk, block, image.read(offset(block), BLOCK), "at the end")
+
+    def inherited(self, ledger: Ledger) -> list[str]:
+        """Texts of another disk that came with an image, which was made of no disk of that id."""
+        with self.database.read() as tx:
+            operation = schema.operation.c
+            wanted = select(operation.plan).where(operation.type.like("%.snapshot.v1"), operation.plan.is_not(None))
+            made = " ".join(json.dumps(plan) for (plan,) in tx.execute(wanted))
+        return [f"disk {disk} holds bytes of disk {whose}" for disk, whose in ledger.inherited if whose not in made]
+
+    def ports(self, head: str) -> Ports:
+        """The drivers of a head."""
+        if head not in self._ports:
+            self._ports[head] = make_ports(self._settings[head])
+        return self._ports[head]
+
+
+QUIET = (DiskState.MAPPED, DiskState.PARKED)
+
+
+def interleavings(logs: Iterable[Path]) -> tuple[int, list[str]]:
+    """Driver calls under an epoch that had passed on by then; first, how many calls were looked at."""
+    calls: list[tuple[str, str, Any]] = []
+    for log in logs:
+        with log.open(errors="replace") as lines:
+            for line in lines:
+                if '"driver.called"' in line:
+                    said: dict[str, Any] = json.loads(line)
+                    calls.append((said["timestamp"], str(log.parent.parent.name), said))
+    latest: dict[str, tuple[int, str]] = {}
+    found = []
+    for moment, head, said in sorted(calls, key=lambda call: call[0]):
+        for key, epoch in said["held"].items():
+            before, by = latest.get(key, (0, head))
+            if epoch < before:
+                found.append(f"{moment} {head} called under epoch {epoch} of {key}, {by} under {before} before")
+            else:
+                latest[key] = (epoch, head)
+    return len(calls), found

@@ -1,0 +1,195 @@
+"""One run from begin to verdict: who starts when, and what is waited for. What is judged how is in `judge`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bmi_publish import Client
+from bmid.errors import BmiError
+from bmid.handlers.create_project import CreateProject
+from bmid.handlers.import_image import ImageSource, ImportImage
+from bmid.handlers.register_node import NodePower, RegisterNode
+from bmid.messages.base import Command
+from bmid.messages.envelope import Envelope
+from chaos.breaker import Breaker
+from chaos.choice import Choice
+from chaos.fault import parts_of, schedule
+from chaos.judge import NO_END, Judge, interleavings
+from chaos.publisher import Publisher
+from chaos.report import Report
+from chaos.scene import BASE, Scene
+from chaos.site import CREDENTIAL, Form, Site
+from chaos.subscriber import Subscriber
+from lab.process import LabError
+
+__all__ = ["Run"]
+
+PROJECTS = ("p1", "p2", "p3")
+PUBLISHERS = (("alice", "a1"), ("alice", "a2"), ("bob", "b1"), ("bob", "b2"))
+PACE = 1.6  # seconds between two commands of a publisher, on average
+MOST = 60  # commands on their way, from which on publishers wait
+PATIENCE = 240.0  # seconds after the last fault until all must be quiet
+
+
+class Run:
+    """A run on a site of its own in `folder`. `tell` gets a line for each thing that happens."""
+
+    def __init__(self, folder: Path, form: Form, seed: int, seconds: float, tell: Callable[[str], None]) -> None:
+        self.report = Report()
+        self.site = Site(folder, form, seed)
+        parts = parts_of(form.names, ceph=form.ceph, postgresql=form.postgresql)
+        self._breaker = Breaker(self.site, schedule(seed, seconds, parts), tell)
+        self._form, self._seed, self._seconds, self._tell = form, seed, seconds, tell
+        self._scene = Scene(self._nodes(), frozenset(self._nodes()[::2]), PROJECTS)
+        self._subscriber = Subscriber(lambda: self.site.rabbitmq.url("bob"), self._hear)
+        self._publishers: list[Publisher] = []
+        self._ended: set[str] = set()
+        self._first_end: dict[str, float] = {}
+
+    def _nodes(self) -> tuple[str, ...]:
+        return tuple(f"n{number + 1}" for number in range(self._form.nodes))
+
+    def go(self) -> Report:
+        """All of it. Raises LabError where the site itself can't be had."""
+        try:
+            self._begin()
+            self._work()
+            self._judge()
+        finally:
+            self._stop()
+        return self.report
+
+    def _begin(self) -> None:
+        site = self.site
+        site.start_services()
+        self._subscriber.start()
+        site.start_heads()
+        self._tell("services and heads are up")
+        url = site.start_bmc()
+        with site.client("alice", "/chaos/setup") as client:
+            for project in PROJECTS:
+                self._do(client, CreateProject(project=project))
+                source = ImageSource(file=site.golden(project))
+                self._do(client, ImportImage(project=project, image=BASE, source=source))
+            commands = [self._registration(number, url) for number in range(self._form.nodes)]
+            self._do(client, *commands)
+        site.start_machines()
+        file = site.golden("extra")
+        for number, (user, name) in enumerate(PUBLISHERS):
+            chance = random.Random(f"{name} {self._seed}")
+            choice = Choice(name, self._scene, chance, file)
+            client = site.client(user, f"/chaos/{name}")
+            self._publishers.append(Publisher(name, client, choice, chance, self._enough, PACE))
+            self._publishers[number].start()
+
+    def _registration(self, number: int, url: str) -> RegisterNode:
+        name = self._nodes()[number]
+        power = NodePower(driver="redfish", address=f"{url}/redfish/v1/Systems/{name}", credential=CREDENTIAL)
+        mac = f"52:54:00:ca:{number >> 8:02x}:{number & 255:02x}"
+        return RegisterNode(node=name, macs=(mac,), power=power if number % 2 == 0 else None)
+
+    def _do(self, client: Client, *commands: Command) -> None:
+        for result in client.wait_all([client.ticket(command) for command in commands], 60):
+            if not result.ok:
+                raise LabError(f"the site can't be made: {result.problem}")
+
+    def _hear(self, event: Envelope) -> None:
+        self._scene.hear(event)
+        if event.type not in NO_END and event.causationid:
+            self._ended.add(event.causationid)
+            self._first_end.setdefault(event.causationid, time.monotonic())
+
+    def _sent(self) -> set[str]:
+        return {one for publisher in self._publishers for one in list(publisher.sent)}
+
+    def _enough(self) -> bool:
+        return len(self._sent() - self._ended) >= MOST
+
+    def _work(self) -> None:
+        self._breaker.start()
+        last = time.monotonic() + self._seconds
+        while (left := last - time.monotonic()) > 0:
+            time.sleep(min(10, left))
+            self._progress(self._seconds - max(left - 10, 0))
+        for publisher in self._publishers:
+            publisher.finish()
+        self._breaker.join()
+        self._tell("the faults are over")
+
+    def _progress(self, now: float) -> None:
+        sent, ledger = self._sent(), self.site.ledger
+        self._tell(
+            f"{now:6.1f} s  {len(sent)} commands, {len(sent - self._ended)} under way; "
+            f"{len(self._scene.mapped)} nodes on disks, {len(self._scene.parked)} disks parked; "
+            f"{ledger.acknowledged} writes acknowledged, {len(ledger.wrong)} reads wrong; "
+            f"broken: {', '.join(sorted(self._breaker.now)) or 'nothing'}"
+        )
+
+    def _judge(self) -> None:
+        report, site = self.report, self.site
+        judge = Judge({head.name: head.bmid.config for head in site.heads})
+        try:
+            self._wait_quiet(judge)
+            site.stop_machines()
+            self._figures()
+            sent, heard = self._sent(), dict(self._subscriber.events)
+            report.events = len(heard)
+            report.lost, report.doubled = judge.commands(sent, heard)
+            report.lost += judge.unfinished()
+            report.gaps = judge.gaps(heard)
+            report.orphans = judge.orphans()
+            report.misled = judge.misled(site.machines) + judge.inherited(site.ledger)
+            judge.bytes(site.ledger)
+            report.verified, report.wrong = site.ledger.verified, site.ledger.wrong
+            report.calls, report.interleavings = interleavings(head.bmid.process.log for head in site.heads)
+        finally:
+            judge.close()
+
+    def _wait_quiet(self, judge: Judge) -> None:
+        """Until all has ended and all is in its place, or the time is up: then what is wrong is told by the rest."""
+        began = time.monotonic()
+        said = 0.0
+        left: list[str] = ["nobody has looked"]
+        while left and time.monotonic() - began < PATIENCE:
+            try:
+                open_ = self._sent() - self._ended
+                left = [f"{len(open_)} commands without an end"] if open_ else judge.unfinished() or judge.orphans()
+            except BmiError as error:
+                left = [str(error)]
+            if left and time.monotonic() - said > 10:
+                said = time.monotonic()
+                self._tell(f"{said - began:6.1f} s  not quiet yet: {len(left)}, such as: {left[0]}")
+            time.sleep(1 if left else 0)
+        self.report.quiet = time.monotonic() - began
+        time.sleep(2)  # what was published last is heard
+
+    def _figures(self) -> None:
+        report, site, breaker = self.report, self.site, self._breaker
+        report.commands = len(self._sent())
+        report.duplicates = sum(publisher.duplicates for publisher in self._publishers)
+        report.faults = breaker.count
+        report.broken = breaker.failed
+        report.restarts = sum(head.ended for head in site.heads)
+        report.acknowledged = site.ledger.acknowledged
+        report.stall = max((machine.longest_stall for machine in site.machines), default=0.0)
+        report.recovery = self._recovery()
+
+    def _recovery(self) -> tuple[float, str]:
+        """Of all faults the longest time from the end to the end of a command that was sent afterwards."""
+        sent = {one: at for publisher in self._publishers for one, (at, _) in publisher.sent.items()}
+        found = [(0.0, "no fault")]
+        for moment, fault in self._breaker.ended:
+            after = [end for one, end in self._first_end.items() if sent.get(one, 0.0) >= moment]
+            if after:
+                found.append((min(after) - moment, f"{fault.kind} {fault.part} at {fault.begin:.0f} s"))
+        return max(found)
+
+    def _stop(self) -> None:
+        for publisher in self._publishers:
+            publisher.stop()
+        self._breaker.stop()
+        self._subscriber.stop()
+        self.site.stop()

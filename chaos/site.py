@@ -1,0 +1,240 @@
+"""The parts of a site under chaos: private services on loopback, heads as processes, roads between them.
+
+What is broken when is in `breaker`; who uses the site, in `publisher` and `machine`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from bmi_publish import Client
+from chaos.ledger import Ledger, golden
+from chaos.machine import Machine, Place
+from chaos.road import Road, Roads
+from lab.bmc import Service
+from lab.bmid import Bmid, Parts, Shard
+from lab.ceph import Ceph
+from lab.postgresql import PostgreSQL
+from lab.process import LabError, free_port
+from lab.rabbitmq import RabbitMQ
+from lab.redfish import Server
+from lab.tgtd import Tgtd
+from lab.together import side_by_side
+
+__all__ = ["CREDENTIAL", "Form", "Head", "Site"]
+
+CREDENTIAL = "chaos"
+SECRET = "admin\ncorrect-horse\n"  # noqa: S105 - of BMCs that are threads of this process
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a site consists of."""
+
+    heads: int = 1
+    ceph: bool = False
+    postgresql: bool = False
+    nodes: int = 40
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The heads."""
+        return tuple(f"head-{letter}" for letter in "abcdefgh"[: self.heads])
+
+
+@dataclass
+class Head:
+    """One head. `wanted`: it is to run; whatever ends by itself is started again, as systemd would."""
+
+    bmid: Bmid
+    tgtd: Tgtd
+    wanted: bool = True
+    tgtd_wanted: bool = True
+    ended: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.bmid.name
+
+
+class Site:
+    """All of it below `folder`, from nothing to nothing."""
+
+    def __init__(self, folder: Path, form: Form, seed: int) -> None:
+        self.folder = folder.absolute()
+        self.form = form
+        self.seed = seed
+        self.rabbitmq = RabbitMQ(self.folder / "rabbitmq")
+        self.ceph = Ceph(self.folder / "ceph")
+        self.postgresql = PostgreSQL(self.folder / "postgresql")
+        self.roads = Roads()
+        self.ledger = Ledger()
+        self.heads: list[Head] = []
+        self.machines: list[Machine] = []
+        self.to: dict[str, Road] = {}
+        self._server: Server | None = None
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    @property
+    def imports(self) -> Path:
+        """The import folder of all heads."""
+        return self.folder / "imports"
+
+    def start_services(self) -> None:
+        """All that bmid needs, and the roads to it. Raises LabError."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.roads.start()
+        services: dict[str, Callable[[], None]] = {"RabbitMQ": self.rabbitmq.start}
+        if self.form.ceph:
+            services["Ceph"] = self.ceph.start
+        if self.form.postgresql:
+            services["PostgreSQL"] = self.postgresql.start
+        side_by_side(services)
+        self.to["broker"] = self._road(self.rabbitmq.url())
+        if self.form.postgresql:
+            self.to["database"] = self._road(self.postgresql.url)
+        self.heads = [self._head(name) for name in self.form.names]
+
+    def start_heads(self) -> None:
+        """One after the other: the first brings the schema up to date. Raises LabError."""
+        for head in self.heads:
+            head.tgtd.start()
+            head.bmid.start(60)
+        self._keeper.start()
+
+    def start_machines(self) -> None:
+        """All nodes, and the BMC of half of them."""
+        self.machines = [self._machine(number) for number in range(self.form.nodes)]
+        for machine in self.machines:
+            machine.start()
+
+    def start_bmc(self) -> str:
+        """The Redfish service of the nodes, in this process; its URL."""
+        port = free_port()
+        machines = {f"n{number + 1}": number for number in range(self.form.nodes)}
+        service = Service(
+            lambda: sorted(machines),
+            lambda name: self.machines[machines[name]] if name in machines else None,
+            SECRET.strip().replace("\n", ":"),
+        )
+        self._server = Server(port, service)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="bmc", daemon=True).start()
+        return f"http://127.0.0.1:{port}"
+
+    def client(self, user: str, source: str) -> Client:
+        """A publisher, on the road that is cut and slowed."""
+        return Client(self.on_road(self.rabbitmq.url(user), "broker"), source=source)
+
+    def on_road(self, url: str, to: str) -> str:
+        """The same address, by the road."""
+        parts = urlsplit(url)
+        user = parts.netloc.rpartition("@")[0]
+        return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{self.to[to].port}"))
+
+    def stop_machines(self) -> None:
+        """The plug is pulled out of all of them."""
+        side_by_side({machine.name: machine.stop for machine in self.machines})
+
+    def stop(self) -> None:
+        """End all that was started, however far it had come."""
+        self._ended.set()
+        if self._keeper.is_alive():
+            self._keeper.join(30)
+        ends: dict[str, Callable[[], None]] = {"nodes": self.stop_machines}
+        for head in self.heads:
+            head.bmid.thaw()
+            head.tgtd.thaw()
+            ends[head.name] = head.bmid.kill
+        side_by_side(ends)
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+        more: dict[str, Callable[[], None]] = {f"tgtd of {head.name}": head.tgtd.stop for head in self.heads}
+        if self.rabbitmq.folder.exists():
+            more["RabbitMQ"] = self._end_broker
+        if self.ceph.folder.exists():
+            more["Ceph"] = self.ceph.stop
+        if self.postgresql.folder.exists():
+            more["PostgreSQL"] = self.postgresql.stop
+        side_by_side(more)
+        self.roads.stop()
+
+    def _end_broker(self) -> None:
+        self.rabbitmq.resume()
+        self.rabbitmq.kill()
+
+    def _road(self, url: str) -> Road:
+        parts = urlsplit(url)
+        where = (parts.hostname or "127.0.0.1", parts.port or 0)
+        return self.roads.road(lambda: where)
+
+    def _head(self, name: str) -> Head:
+        folder = self.folder / name
+        folder.mkdir()
+        tgtd = Tgtd(folder / "tgtd", portal_port=free_port())
+        parts = Parts(
+            broker_url=self.on_road(self.rabbitmq.url(), "broker"),
+            shards=(Shard("s0", tgtd.socket, tgtd.portal),),
+            tftp=folder / "tftp",
+            hosts=folder / "hosts",
+            dnsmasq_pid=None,
+            site_key=self.folder / "site.key",
+            imports=self.imports,
+            credentials={CREDENTIAL: SECRET},
+            settings={"engine": {"claim_lease": 10, "dead_after": 20}},
+        )
+        if self.form.ceph:
+            parts = replace(parts, ceph_conf=self.ceph.conf, tgt_conf=self.ceph.tgt_conf)
+        if self.form.postgresql:
+            parts = replace(parts, database=self.on_road(self.postgresql.url, "database"))
+        bmid = Bmid(folder / "bmid", parts, name)
+        bmid.configure()
+        return Head(bmid, tgtd)
+
+    def _machine(self, number: int) -> Machine:
+        places = tuple(
+            Place(name, self.folder / name / "tftp", self.folder / name / "hosts") for name in self.form.names
+        )
+        return Machine(
+            name=f"n{number + 1}",
+            mac=f"52:54:00:ca:{number >> 8:02x}:{number & 255:02x}",
+            folder=self.folder / "nodes" / f"n{number + 1}",
+            places=places,
+            roads=self.roads,
+            ledger=self.ledger,
+            reach=self.reach,
+            seed=self.seed,
+            bmc=number % 2 == 0,
+        )
+
+    def reach(self, portal: str) -> tuple[str, int] | None:
+        """Where a portal really is: at the tgtd of the head that carries it."""
+        address, _, port = portal.rpartition(":")
+        return address, int(port)
+
+    def golden(self, name: str) -> str:
+        """A golden image in the import folder; the name of its file."""
+        self.imports.mkdir(exist_ok=True)
+        (self.imports / f"{name}.raw").write_bytes(golden(name))
+        return f"{name}.raw"
+
+    def _keep(self) -> None:
+        """What systemd does: start again what has ended by itself."""
+        while not self._ended.wait(1.0):
+            for head in self.heads:
+                try:
+                    if head.wanted and not head.bmid.process.alive():
+                        head.ended += 1
+                        head.bmid.process.start()
+                    if head.tgtd_wanted and not head.tgtd.process.alive():
+                        head.tgtd.start()
+                except LabError:
+                    continue
