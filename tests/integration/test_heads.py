@@ -22,7 +22,7 @@ from bmid.scheduler.housekeeping import Housekeeping
 from bmid.store import claims, schema
 from lab.bmid import Bmid
 from lab.process import LabError
-from tests.support.bmid import building, new_token
+from tests.support.bmid import new_token
 from tests.support.image import bios_disk
 from tests.support.pair import Pair, heads, image, nodes, pair
 
@@ -212,18 +212,6 @@ def test_the_trash_is_emptied_by_one_head_at_a_time(heads: Pair) -> None:
         claims.release_roles(tx, "one/test")
     other.purge()
     assert purged[-1] == "other"
-
-
-def test_a_second_head_is_refused_where_the_storage_is_one_heads_own(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> None:
-    with building(tmp_path_factory.mktemp("alone"), request) as builder:
-        house = builder.house(ceph=False, postgresql=True)
-        second = Bmid(house.folder / "second", house.parts, "head-b")
-        second.configure()
-        with pytest.raises(LabError, match="head head-a is alive, and this database or storage serves one head only"):
-            second.run("run")
-        assert house.bmid.process.alive()
 
 
 def test_a_head_doesnt_begin_under_the_name_of_one_that_is_alive_elsewhere(heads: Pair) -> None:

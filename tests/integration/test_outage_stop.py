@@ -91,5 +91,5 @@ def test_a_second_head_on_a_storage_for_one_is_refused(builder: Builder) -> None
     other.configure()
     done = run_another(other)
     assert done.returncode == 78
-    assert "head-a" in done.stderr
+    assert "head head-a is alive, and this database or storage serves one head only" in done.stderr
     assert house.project()
