@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from bmid.engine.identity import Ports
 from bmid.messages.envelope import Envelope
-from bmid.messages.operation import OperationAccepted, OperationProgressed
+from bmid.messages.operation import CommandRejected, OperationAccepted, OperationProgressed
 from bmid.model.entity import Disk, DiskState, Image
 from bmid.parts import make_database, make_ports
 from bmid.settings import Settings
@@ -73,21 +73,24 @@ class Judge:
 
     def commands(self, sent: Iterable[str], heard: Mapping[str, Envelope]) -> tuple[list[str], list[str]]:
         """What is lost and what is doubled of the commands with these ids: one acceptance and one end each, told."""
-        outbox, operation = schema.outbox.c, schema.operation.c
+        outbox = schema.outbox.c
         with self.database.read() as tx:
             stored = {row.event for row in tx.execute(select(outbox.event))}
-            parents = {row.id: row.parent for row in tx.execute(select(operation.id, operation.parent))}
+            operations = {row.id for row in tx.execute(select(schema.operation.c.id))}
         lost = [f"event {event} has reached nobody" for event in stored - set(heard)]
         doubled = [f"event {event} {heard[event].type} was told, and is in no row" for event in set(heard) - stored]
+        begins: dict[str, set[str]] = defaultdict(set)  # message → what it led to: operations, or a rejection
         ends: Counter[str] = Counter()
         for event in heard.values():
+            of = str(event.data.get("operation") or event.id)
+            if event.type in (OperationAccepted.type, CommandRejected.type):
+                begins[str(event.causationid)].add(of)
             if event.type not in (*NO_END, *OF_BOOTS):
-                # Members of a group end each for itself; all of them were caused by one message.
-                of = str(event.data.get("operation") or "")
-                ends[of if parents.get(of) else str(event.causationid)] += 1
-        wanted = {*sent, *(one for one, parent in parents.items() if parent)}
-        lost += [f"command {one} has no end" for one in wanted if not ends[one]]
-        doubled += [f"command {one} has {ends[one]} ends" for one in wanted if ends[one] > 1]
+                ends[of] += 1
+        lost += [f"command {one} was neither accepted nor rejected" for one in sent if not begins[one]]
+        doubled += [f"command {one} led to {sorted(begins[one])}" for one in sent if len(begins[one]) > 1]
+        lost += [f"operation {one} has no end" for one in operations if not ends[one]]
+        doubled += [f"operation {one} has {ends[one]} ends" for one in operations if ends[one] > 1]
         return lost, doubled
 
     def gaps(self, heard: Mapping[str, Envelope]) -> list[str]:

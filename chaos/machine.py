@@ -157,7 +157,7 @@ class Machine:
                 self._write(initiator, way, boots)
             for _ in range(self._chance.randrange(1, 4)):
                 self._verify(initiator, way)
-            self._ended.wait(self._chance.uniform(0.3, 2.0))
+            self._ended.wait(self._chance.uniform(0.5, 3.0))
 
     def _write(self, initiator: Initiator, way: Way, boots: int) -> None:
         block = self._chance.randrange(BLOCKS)

@@ -61,12 +61,16 @@ def tell(line: str) -> None:
 
 
 def _interrupted(_number: int, _frame: object) -> None:
+    """Once: what is being stopped then is stopped whole."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> int:
     """The command, with the exit codes of this house."""
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
     try:
         return int(command.main(standalone_mode=False) or 0)
     except click.UsageError as error:

@@ -78,6 +78,7 @@ class Site:
         self.heads: list[Head] = []
         self.machines: list[Machine] = []
         self.to: dict[str, Road] = {}
+        self._port = free_port("127.2.0.1")  # of all portals, each on an address of its own
         self._server: Server | None = None
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -101,7 +102,7 @@ class Site:
         self.to["broker"] = self._road(self.rabbitmq.url())
         if self.form.postgresql:
             self.to["database"] = self._road(self.postgresql.url)
-        self.heads = [self._head(name) for name in self.form.names]
+        self.heads = [self._head(number, name) for number, name in enumerate(self.form.names)]
 
     def start_heads(self) -> None:
         """One after the other: the first brings the schema up to date. Raises LabError."""
@@ -144,28 +145,37 @@ class Site:
         side_by_side({machine.name: machine.stop for machine in self.machines})
 
     def stop(self) -> None:
-        """End all that was started, however far it had come."""
+        """End all that was started, however far it had come. LabError, after the last, if something can't be ended."""
         self._ended.set()
         if self._keeper.is_alive():
             self._keeper.join(30)
-        ends: dict[str, Callable[[], None]] = {"nodes": self.stop_machines}
-        for head in self.heads:
-            head.bmid.thaw()
-            head.tgtd.thaw()
-            ends[head.name] = head.bmid.kill
-        side_by_side(ends)
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-        more: dict[str, Callable[[], None]] = {f"tgtd of {head.name}": head.tgtd.stop for head in self.heads}
-        if self.rabbitmq.folder.exists():
-            more["RabbitMQ"] = self._end_broker
-        if self.ceph.folder.exists():
-            more["Ceph"] = self.ceph.stop
-        if self.postgresql.folder.exists():
-            more["PostgreSQL"] = self.postgresql.stop
-        side_by_side(more)
+        failed: list[str] = []
+        for round_ in (self._users, self._services):
+            try:
+                side_by_side(round_())
+            except LabError as error:
+                failed.append(str(error))
         self.roads.stop()
+        if failed:
+            raise LabError("\n".join(failed))
+
+    def _users(self) -> dict[str, Callable[[], None]]:
+        ends: dict[str, Callable[[], None]] = {machine.name: machine.stop for machine in self.machines}
+        if self._server:
+            ends["BMC"] = self._server.shutdown
+        return {**ends, **{head.name: head.bmid.kill for head in self.heads}}
+
+    def _services(self) -> dict[str, Callable[[], None]]:
+        ends: dict[str, Callable[[], None]] = {f"tgtd of {head.name}": head.tgtd.stop for head in self.heads}
+        if self._server:
+            ends["BMC"] = self._server.server_close
+        if self.rabbitmq.folder.exists():
+            ends["RabbitMQ"] = self._end_broker
+        if self.ceph.folder.exists():
+            ends["Ceph"] = self.ceph.stop
+        if self.postgresql.folder.exists():
+            ends["PostgreSQL"] = self.postgresql.stop
+        return ends
 
     def _end_broker(self) -> None:
         self.rabbitmq.resume()
@@ -176,10 +186,10 @@ class Site:
         where = (parts.hostname or "127.0.0.1", parts.port or 0)
         return self.roads.road(lambda: where)
 
-    def _head(self, name: str) -> Head:
+    def _head(self, number: int, name: str) -> Head:
         folder = self.folder / name
         folder.mkdir()
-        tgtd = Tgtd(folder / "tgtd", portal_port=free_port())
+        tgtd = Tgtd(folder / "tgtd", f"127.2.0.{number + 1}", self._port)
         parts = Parts(
             broker_url=self.on_road(self.rabbitmq.url(), "broker"),
             shards=(Shard("s0", tgtd.socket, tgtd.portal),),
@@ -189,7 +199,7 @@ class Site:
             site_key=self.folder / "site.key",
             imports=self.imports,
             credentials={CREDENTIAL: SECRET},
-            settings={"engine": {"claim_lease": 10, "dead_after": 20}},
+            settings={"engine": {"claim_lease": 10, "dead_after": 20}, "log": {"level": "debug"}},
         )
         if self.form.ceph:
             parts = replace(parts, ceph_conf=self.ceph.conf, tgt_conf=self.ceph.tgt_conf)
