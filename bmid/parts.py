@@ -63,6 +63,9 @@ def make_site(settings: Settings, upload_url: str) -> Site:
         import_pools=_foreign(settings, settings.images.import_pools),
         export_pools=_foreign(settings, settings.images.export_pools),
         max_size=settings.images.max_size,
+        quarantine=settings.engine.quarantine,
+        retention_days=settings.engine.retention_days,
+        trash_days=settings.storage.trash_days,
     )
 
 

@@ -45,6 +45,12 @@ class Storage(Section):
     """Golden images and their clones."""
 
     driver: str = Field("directory", description="directory, rbd, or the name of an entry point in bmid.storage")
+    trash_days: float = Field(
+        7.0, ge=0, le=3650, description="days that what was removed takes space and can be restored; 0: not at all"
+    )
+    urgent_free: float = Field(
+        5.0, ge=0, le=100, description="percent of free space below which what has expired goes without regard to speed"
+    )
     rbd: Rbd = Rbd()
     directory: Directory = Directory()
 

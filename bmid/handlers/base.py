@@ -11,10 +11,11 @@ from bmid.handlers.lists import Lists
 from bmid.messages.base import Command, Event, Query
 from bmid.model.change import Change
 from bmid.model.claim import Key
-from bmid.model.entity import Boot, Disk, Image, ImageDefault, Network, Node, Project
+from bmid.model.entity import Boot, Disk, Image, ImageDefault, Network, Node, Portal, Project
 from bmid.model.operation import Operation
 from bmid.model.placement import Home
 from bmid.model.site import Site
+from bmid.model.trash import Trashed
 from bmid.steps.base import Plan
 
 __all__ = ["Context", "Handler", "Outcome", "QueryHandler", "View"]
@@ -54,6 +55,10 @@ class View(Lists, Protocol):
         """IP:PORT of a head's shard, also while the head is dead."""
         ...
 
+    def carried(self, portal: str) -> Portal | None:
+        """One portal, by IP:PORT, with the head that carries it."""
+        ...
+
     def number(self) -> int:
         """The next number for a target, never given twice."""
         ...
@@ -64,6 +69,11 @@ class View(Lists, Protocol):
         """The operations of a group, in the order accepted."""
         ...
 
+    def trashed(self, project: str, kind: str | None = None, name: str | None = None) -> Sequence[Trashed]:
+        """What a project has in the trash: all, or what is called so; what was removed last comes first."""
+        ...
+
+    def trashed_by_id(self, identity: str) -> Trashed | None: ...
     def default_image(self, project: str, labels: Mapping[str, str]) -> Image | None:
         """The image that a project means by a set of labels."""
         ...

@@ -17,6 +17,7 @@ from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.handlers.choice import LabelsChoice, image_keys
 from bmid.handlers.mapping import NewSystem, NodeMapped, PowerChoice, chosen_power, mapped, new_disk, with_disk
+from bmid.handlers.trash import thrown
 from bmid.messages.base import NodeCommand
 from bmid.model.change import Change, Drop, Put
 from bmid.model.claim import Key
@@ -136,9 +137,9 @@ def _unplaced(disk: Disk) -> Disk:
 
 
 def finish(command: RebuildNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
-    """The node is on the new disk, whose boot is watched; the old one is gone."""
+    """The node is on the new disk, whose boot is watched; the old one is in the trash."""
     old = context.view.disk(plan.memo["old"])
-    return _moved(command, context, plan, *([Drop(old)] if old else []))
+    return _moved(command, context, plan, *(thrown(context, old) if old else ()))
 
 
 def undo(command: RebuildNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:
@@ -146,7 +147,7 @@ def undo(command: RebuildNode, context: Context, plan: Plan, marks: Mapping[str,
     left without a node, for disk.remove."""
     new, old = context.view.disk(plan.memo["disk"]), context.view.disk(plan.memo["old"])
     if marks.get(SETTLED) and old:
-        left = replace(_unplaced(old), state=DiskState.REMOVING, head=None, shard=None, owner=None)
+        left = replace(_unplaced(old), state=DiskState.REMOVING, head=None, shard=None, portal=None, owner=None)
         return _moved(command, context, plan, Put(left)).changes
     gone: tuple[Change, ...] = (Drop(new),) if new else ()
     return (*gone, Put(replace(old, state=DiskState.MAPPED))) if old else gone

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from bmid.errors import Refused
 from bmid.handlers import way
 from bmid.handlers.base import Context, Handler, Outcome
+from bmid.handlers.trash import RestorableUntil, restorable_until, thrown
 from bmid.messages.base import Command, Event
-from bmid.model.change import Drop, Put
+from bmid.model.change import Put
 from bmid.model.claim import Key
 from bmid.model.entity import DiskState
 from bmid.model.name import DiskName, ProjectName
@@ -39,6 +40,7 @@ class DiskRemoved(Event):
     project: str
     disk: str
     changed: bool
+    restorable_until: RestorableUntil = None
 
     def subject(self) -> str:
         """The disk."""
@@ -63,16 +65,23 @@ def plan(command: RemoveDisk, context: Context) -> Plan:
     if maker is not None and maker.ended_at is None:
         raise Refused("disk-not-ready", f"disk {disk.name} is being made", todo="Wait for its end.")
     stages = ((way.discarded(context, disk, None),),)
-    return Plan((Put(replace(disk, state=DiskState.REMOVING)),), stages, memo={"changed": True})
+    # What was never finished stays known as that, also where its removal doesn't end.
+    whole = disk.state is not DiskState.MAKING
+    removing = replace(disk, state=DiskState.REMOVING) if whole else disk
+    return Plan((Put(removing),), stages, memo={"changed": True, "whole": whole})
 
 
 def finish(command: RemoveDisk, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
-    """The row goes, after the bytes."""
-    disk = context.view.disk_named(command.project, command.disk)
+    """The row goes, after the bytes; for as long as those lie in the trash, another one remembers it."""
+    disk, whole = context.view.disk_named(command.project, command.disk), bool(plan.memo.get("whole"))
     event = DiskRemoved(
-        operation=context.operation, project=command.project, disk=command.disk, changed=plan.memo["changed"]
+        operation=context.operation,
+        project=command.project,
+        disk=command.disk,
+        changed=plan.memo["changed"],
+        restorable_until=restorable_until(context, whole=whole) if disk else None,
     )
-    return Outcome(event, (Drop(disk),) if disk else ())
+    return Outcome(event, thrown(context, disk, whole=whole) if disk else ())
 
 
 HANDLER = Handler(RemoveDisk, DiskRemoved, keys, plan, finish)

@@ -1,7 +1,7 @@
 """image.remove: refused while disks or images hang on it, naming them.
 
-From the moment it is planned nobody can map, copy or export the image; one whose bytes are gone stays so until the same
-command, sent again, has finished the removal.
+From the moment it is planned nobody can map, copy or export the image. Its bytes lie in the trash until they expire.
+One whose bytes are gone stays out of reach until the same command, sent again, has finished the removal.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from bmid.errors import Refused
 from bmid.handlers.base import Context, Handler, Outcome
+from bmid.handlers.trash import RestorableUntil, restorable_until, thrown
 from bmid.messages.base import Command, Event
-from bmid.model.change import Change, Drop, Put
+from bmid.model.change import Change, Put
 from bmid.model.claim import Key
 from bmid.model.name import ImageName, ProjectName
 from bmid.steps.base import Plan
@@ -43,6 +44,7 @@ class ImageRemoved(Event):
     project: str
     image: str
     changed: bool
+    restorable_until: RestorableUntil = None
 
     def subject(self) -> str:
         """The image."""
@@ -73,16 +75,23 @@ def plan(command: RemoveImage, context: Context) -> Plan:
             hanging=hanging,
         )
     reserve = (Put(replace(image, ready=False)),)
-    return Plan(reserve, ((RemoveStored(image=image.id),),), memo={"changed": True, "image": image.id})
+    memo = {"changed": True, "image": image.id, "whole": image.ready}
+    return Plan(reserve, ((RemoveStored(image=image.id),),), memo=memo)
 
 
 def finish(command: RemoveImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
-    """The row goes after the bytes, and with it whatever it was the default for."""
-    image = context.view.image(command.project, command.image)
+    """The row goes after the bytes, and with it whatever it was the default for; for as long as the bytes lie in the
+    trash, another one remembers it."""
+    image, whole = context.view.image(command.project, command.image), bool(plan.memo.get("whole"))
     event = ImageRemoved(
-        operation=context.operation, project=command.project, image=command.image, changed=plan.memo["changed"]
+        operation=context.operation,
+        project=command.project,
+        image=command.image,
+        changed=plan.memo["changed"],
+        restorable_until=restorable_until(context, whole=whole) if image else None,
     )
-    return Outcome(event, (Drop(image),) if image else ())
+    # Its row has been out of reach since the plan, but it was ready before.
+    return Outcome(event, thrown(context, replace(image, ready=whole), whole=whole) if image else ())
 
 
 def undo(command: RemoveImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:

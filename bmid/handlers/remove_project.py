@@ -18,7 +18,7 @@ __all__ = ["HANDLER", "ProjectRemoved", "RemoveProject"]
 
 
 class RemoveProject(Command):
-    """Remove a project that owns nothing."""
+    """Remove a project that owns nothing. What it has in the trash can't be restored any more."""
 
     type: ClassVar[str] = "bmi.project.remove.v1"
     project: ProjectName
@@ -58,10 +58,11 @@ def plan(command: RemoveProject, context: Context) -> Plan:
 
 
 def finish(command: RemoveProject, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
-    """The row goes."""
+    """The row goes. What was its own in the trash is nobody's then: whoever takes the name later can't restore it."""
     project = context.view.project(command.project)
+    trashed = context.view.trashed(command.project)
     event = ProjectRemoved(operation=context.operation, project=command.project, changed=plan.memo["changed"])
-    return Outcome(event, (Drop(project),) if project else ())
+    return Outcome(event, (*((Drop(project),) if project else ()), *(Drop(one) for one in trashed)))
 
 
 HANDLER = Handler(RemoveProject, ProjectRemoved, keys, plan, finish)

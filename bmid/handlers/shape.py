@@ -8,7 +8,7 @@ from typing import Any
 from bmid.errors import Refused
 from bmid.model.entity import Boot, Project
 from bmid.model.operation import Operation
-from bmid.model.page import ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject
+from bmid.model.page import ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject, ListedTrash
 
 __all__ = [
     "boot_shape",
@@ -17,6 +17,7 @@ __all__ = [
     "node_shape",
     "operation_shape",
     "project_shape",
+    "trash_shape",
     "unknown",
 ]
 
@@ -120,4 +121,19 @@ def operation_shape(operation: Operation | ListedOperation) -> dict[str, Any]:
         "group": operation.parent,
         "refused": bool(operation.problem and operation.problem.get("refused")),
         "problem": operation.problem,
+    }
+
+
+def trash_shape(one: ListedTrash) -> dict[str, Any]:
+    """Something removed; `image` is what it was made from, `operation` what removed it."""
+    return {
+        "kind": one.kind,
+        "project": one.project,
+        "name": one.name,
+        "image": one.image,
+        "size": one.size,
+        "removed_at": one.removed_at.isoformat(),
+        "expires_at": one.expires_at.isoformat(),
+        "id": one.id,
+        "operation": one.operation,
     }

@@ -14,9 +14,10 @@ from pydantic import Field
 from bmid.handlers import demand, way
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.handlers.mapping import parked
+from bmid.handlers.trash import RestorableUntil, restorable_until, thrown
 from bmid.messages.base import Event, NodeCommand
 from bmid.model import placement
-from bmid.model.change import Change, Drop, Put
+from bmid.model.change import Change, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Disk, DiskState
 from bmid.model.name import ProjectName
@@ -39,8 +40,8 @@ class UnmapNode(NodeCommand):
 
 
 class NodeUnmapped(Event):
-    """Nothing of the map is left but the disk, where it was `parked`. `power` is off where it was verified, unknown
-    where the node was only fenced."""
+    """Nothing of the map is left but the disk, where it was `parked`; discarded, it lies in the trash. `power` is off where
+    it was verified, unknown where the node was only fenced."""
 
     type: ClassVar[str] = "bmi.node.unmapped.v1"
     operation: str
@@ -51,6 +52,7 @@ class NodeUnmapped(Event):
     changed: bool
     parked: bool = False
     address: str | None = None
+    restorable_until: RestorableUntil = None
 
     def subject(self) -> str:
         """The node."""
@@ -86,10 +88,12 @@ def _parked(context: Context, disk: Disk) -> DescribeDisk:
 
 
 def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
-    """The node is free; the row of a discarded disk goes after the disk."""
+    """The node is free; a discarded disk is a row of the trash from now on."""
     disk = context.view.disk(plan.memo["disk"]) if plan.memo["disk"] else None
     node = context.view.node(command.node)
     power = "unknown" if marks.get("power-unverified") else plan.memo["power"]
+    whole = plan.memo.get("state") != DiskState.MAKING
+    kept = bool(disk) and command.disk == "park"
     event = NodeUnmapped(
         operation=context.operation,
         project=command.project,
@@ -97,12 +101,14 @@ def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str,
         disk=disk.name if disk else None,
         power=power,
         changed=plan.memo["changed"],
-        parked=bool(disk) and command.disk == "park",
-        address=disk.address if disk and command.disk == "park" else None,
+        parked=kept,
+        address=disk.address if disk and kept else None,
+        restorable_until=restorable_until(context, whole=whole) if disk and not kept else None,
     )
     if disk is None or node is None:
         return Outcome(event)
-    return Outcome(event, (Put(replace(node, disk=None)), Put(parked(disk)) if command.disk == "park" else Drop(disk)))
+    gone = (Put(parked(disk)),) if kept else thrown(context, disk, whole=whole)
+    return Outcome(event, (Put(replace(node, disk=None)), *gone))
 
 
 def undo(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bmid.model.entity import Boot, Disk, Image, ImageDefault, Node, Project
+from bmid.model.entity import Boot, Disk, Image, ImageDefault, Node, Portal, Project
+from bmid.model.trash import Trashed
 
 __all__ = ["Change", "Drop", "Entity", "Put"]
 
-Entity: TypeAlias = Project | Image | ImageDefault | Node | Disk | Boot
+Entity: TypeAlias = Project | Image | ImageDefault | Node | Disk | Boot | Portal | Trashed
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ __all__ = [
     "ListedNode",
     "ListedOperation",
     "ListedProject",
+    "ListedTrash",
     "Mark",
     "Page",
 ]
@@ -133,3 +134,17 @@ class ListedProject(NamedTuple):
     id: str
     name: str
     created_at: datetime
+
+
+class ListedTrash(NamedTuple):
+    """What is told of something in the trash: not its row. `image` is what it was made from, as `project/image`."""
+
+    id: str
+    kind: str
+    project: str
+    name: str
+    image: str | None
+    size: int
+    removed_at: datetime
+    expires_at: datetime
+    operation: str

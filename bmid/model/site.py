@@ -9,7 +9,8 @@ __all__ = ["Site"]
 
 @dataclass(frozen=True)
 class Site:
-    """Seconds and bytes. `boot_attempts` counts power cycles by us, the first included."""
+    """Seconds and bytes. `boot_attempts` counts power cycles by us, the first included. `trash_days`: what is removed
+    can be brought back so long."""
 
     iqn_prefix: str = "iqn.2026-11.org.example.bmi"
     network: str = "default"
@@ -18,9 +19,12 @@ class Site:
     upload_deadline: float = 3600.0
     upload_url: str = ""
     max_size: int = 1 << 40
+    trash_days: float = 7.0
     power_off_deadline: float = 120.0
     import_pools: tuple[str, ...] = ()
     export_pools: tuple[str, ...] = ()
+    quarantine: float = 86400.0
+    retention_days: float = 14.0
 
     def target(self, disk: str) -> str:
         """The iSCSI name of a disk's target."""

@@ -31,6 +31,7 @@ VALUES: Mapping[str, Any] = {
     "operation": OPERATION,
     "portal": "10.77.0.1:3260",
     "power": "cycle",
+    "restorable_until": "2026-11-28T09:00:00+00:00",
     "problem": PROBLEM.model_dump(mode="json", exclude_none=True),
     "project": "p1",
     "sha256": SHA256,
@@ -48,6 +49,9 @@ VALUES: Mapping[str, Any] = {
     "bmi.disk.created.v1 location": f"bmi/disk-{OPERATION}",
     "bmi.disk.created.v1 size": 10737418240,
     "bmi.disk.snapshot.v1 image": "web-1",
+    "bmi.disk.restored.v1 image": "p1/debian-12",
+    "bmi.disk.restored.v1 size": 10737418240,
+    "bmi.image.restored.v1 size": 10737418240,
     "bmi.group.finished.v1 command": "bmi.node.map.v1",
     "bmi.group.finished.v1 members": [{"node": "n1", "operation": OPERATION, "phase": "succeeded"}],
     "bmi.group.finished.v1 failed": 0,
@@ -91,6 +95,9 @@ VALUES: Mapping[str, Any] = {
     "bmi.operation.progressed.v1 command": "bmi.image.import.v1",
 }
 OMITTED = {
+    "bmi.disk.restore.v1 id",
+    "bmi.image.restore.v1 id",
+    "bmi.trash.list.v1 operation",
     "bmi.image.import.v1 sha256",
     "bmi.node.map.v1 disk",
     "bmi.node.map.v1 hostname",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,27 +14,17 @@ from bmid.store.database import Database
 __all__ = ["Housekeeping"]
 
 log = structlog.get_logger(__name__)
-PURGE_AT_ONCE = 20
-PURGE_LEASE = 180.0  # seconds; three of its turns
 
 
 class Housekeeping:
     """Jobs that keep a head and the site small. `holder` is the instance's name on claims. What all heads share is
     tidied up by one of them at a time, what is a head's own by itself."""
 
-    def __init__(
-        self,
-        database: Database,
-        holder: str,
-        staging: Path,
-        retention_days: float,
-        purge: Callable[[int], int] = lambda _: 0,
-    ) -> None:
+    def __init__(self, database: Database, holder: str, staging: Path, retention_days: float) -> None:
         self._database = database
         self._holder = holder
         self._staging = staging
         self._retention = timedelta(days=retention_days)
-        self._purge = purge
 
     def forget(self) -> None:
         """Delete rows past their retention; one head does it at a time."""
@@ -50,14 +39,6 @@ class Housekeeping:
             }
         if any(gone.values()):
             log.info("history.forgotten", **gone)
-
-    def purge(self) -> int:
-        """Remove a few things of the storage's trash for good; how many. One head does it at a time: two would try
-        the same ones."""
-        with self._database.write() as tx:
-            if not claims.take_role(tx, "purge", self._holder, PURGE_LEASE):
-                return 0
-        return self._purge(PURGE_AT_ONCE)
 
     def sweep(self) -> None:
         """Delete staging files of operations that have ended: what a kill left behind."""

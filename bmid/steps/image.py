@@ -183,7 +183,12 @@ class RemoveImage(Step):
         return None
 
     def revert(self, world: World) -> Wait | None:
-        """What is gone doesn't come back: that is noted, so that nobody is promised the image again."""
+        """Out of the trash again. Where it isn't there, that is noted, so that nobody is promised the image again."""
         if not world.storage.sealed(self.image):
-            world.notes.write(GONE, True)
+            try:
+                world.storage.restore("image", self.image)
+            except PermanentError as error:
+                if error.problem.slug != "trash-missing":
+                    raise
+                world.notes.write(GONE, True)
         return None

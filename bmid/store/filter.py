@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, Table, and_, literal, literal_column, select
 
 from bmid.model.operation import FINAL, Phase
-from bmid.model.page import ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject
+from bmid.model.page import ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject, ListedTrash
 from bmid.store import schema
 
 __all__ = ["FILTERS"]
@@ -93,5 +93,11 @@ FILTERS: Mapping[type, Mapping[str, Callable[[Any, str], Clause]]] = {
         "node": _equal(COMMAND_NODE),
         "group": _equal(schema.operation.c.parent),
         "since": lambda value, _dialect: schema.operation.c.accepted_at >= value,
+    },
+    ListedTrash: {
+        "name": _like(schema.trash.c.name),
+        "project": _equal(schema.trash.c.project),
+        "kind": _equal(schema.trash.c.kind),
+        "operation": _equal(schema.trash.c.operation),
     },
 }

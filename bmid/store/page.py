@@ -25,7 +25,16 @@ from sqlalchemy import (
     tuple_,
 )
 
-from bmid.model.page import Asked, ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject, Page
+from bmid.model.page import (
+    Asked,
+    ListedDisk,
+    ListedImage,
+    ListedNode,
+    ListedOperation,
+    ListedProject,
+    ListedTrash,
+    Page,
+)
 from bmid.store import schema
 from bmid.store.database import Tx
 from bmid.store.filter import FILTERS
@@ -37,12 +46,14 @@ E = TypeVar("E")
 MOST = 100  # operations ahead of another one that are told
 NODE, DISK, IMAGE, DEFAULT = schema.node.c, schema.disk.c, schema.image.c, schema.image_default.c
 ABOVE, BELOW = schema.image.alias("above"), schema.image.alias("below")
+GONE = schema.trash.alias("gone")
 OF: Mapping[type, Table] = {
     ListedDisk: schema.disk,
     ListedImage: schema.image,
     ListedNode: schema.node,
     ListedOperation: schema.operation,
     ListedProject: schema.project,
+    ListedTrash: schema.trash,
 }
 
 
@@ -68,6 +79,10 @@ TOLD: Mapping[type, Mapping[str, ColumnElement[Any]]] = {
         "disk_id": DISK.id,
         "image": IMAGE.project + "/" + IMAGE.name,
     },
+    # What it was made from may be in the trash as well.
+    ListedTrash: {
+        "image": func.coalesce(IMAGE.project + "/" + IMAGE.name, GONE.c.project + "/" + GONE.c.name),
+    },
 }
 # Outer joins, so that rows are read in the order of an index.
 ON_IMAGE = (schema.image, IMAGE.id == DISK.image)
@@ -75,6 +90,7 @@ BESIDE: Mapping[type, Sequence[tuple[FromClause, ColumnElement[bool]]]] = {
     ListedDisk: [ON_IMAGE],
     ListedImage: [(ABOVE, ABOVE.c.id == IMAGE.parent)],
     ListedNode: [(schema.disk, DISK.id == NODE.disk), ON_IMAGE],
+    ListedTrash: [(schema.image, IMAGE.id == schema.trash.c.parent), (GONE, GONE.c.id == schema.trash.c.parent)],
 }
 
 

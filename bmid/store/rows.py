@@ -21,11 +21,13 @@ from bmid.model.entity import (
     ImageDefault,
     Network,
     Node,
+    Portal,
     PowerAddress,
     Project,
     Seed,
 )
 from bmid.model.operation import Operation, Phase
+from bmid.model.trash import Trashed
 from bmid.store import schema
 from bmid.store.database import Tx
 
@@ -40,8 +42,11 @@ TABLES: Mapping[type, Table] = {
     Disk: schema.disk,
     Boot: schema.boot,
     Network: schema.network,
+    Trashed: schema.trash,
+    Portal: schema.portal,
     Operation: schema.operation,
 }
+KEYS: Mapping[type, str] = {Boot: "disk", Portal: "portal"}  # of those that have no id
 READERS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (Image, "firmware"): tuple,
     (Node, "macs"): tuple,
@@ -111,7 +116,7 @@ def apply(tx: Tx, changes: Iterable[Change]) -> None:
 
 
 def _key(thing: Entity) -> str:
-    return "disk" if isinstance(thing, Boot) else "id"
+    return KEYS.get(type(thing), "id")
 
 
 def _put(tx: Tx, thing: Entity) -> None:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Select, Table, bindparam, select
 
-from bmid.model.entity import Boot, Disk, Image, ImageDefault, Network, Node, Project, default_id
+from bmid.model.entity import Boot, Disk, Image, ImageDefault, Network, Node, Portal, Project, default_id
 from bmid.model.operation import Operation
+from bmid.model.trash import Trashed
 from bmid.store import heads, inbox, operations, schema
 from bmid.store.database import Tx
 from bmid.store.heads import Shard
@@ -77,6 +78,18 @@ class StoreView(Pages):
         """The sets of labels that an image is the default for."""
         return self._all(ImageDefault, "id", image=image)
 
+    def trashed(self, project: str, kind: str | None = None, name: str | None = None) -> Sequence[Trashed]:
+        """What a project has in the trash, what was removed last at the beginning."""
+        table = schema.trash
+        wanted = {"project": project, "kind": kind, "name": name}
+        query = select(table).filter_by(**{key: value for key, value in wanted.items() if value is not None})
+        rows = self._tx.execute(query.order_by(table.c.removed_at.desc(), table.c.id.desc()))
+        return [entity(Trashed, row) for row in rows]
+
+    def trashed_by_id(self, identity: str) -> Trashed | None:
+        """What an id in the trash stands for."""
+        return self._one(Trashed, id=identity)
+
     def node(self, name: str) -> Node | None:
         """One node."""
         return self._one(Node, name=name)
@@ -139,6 +152,10 @@ class StoreView(Pages):
     def portal(self, head: str, shard: str) -> str | None:
         """IP:PORT of a head's shard."""
         return heads.portal(self._tx, head, shard)
+
+    def carried(self, portal: str) -> Portal | None:
+        """One portal, by IP:PORT."""
+        return self._one(Portal, portal=portal)
 
     def number(self) -> int:
         """The next number for a target."""

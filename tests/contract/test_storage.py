@@ -122,19 +122,6 @@ def test_a_discarded_disk_is_in_the_trash_with_its_last_metadata(bed: Bed) -> No
     bed.storage.discard(uuid4().hex, {})
 
 
-def test_purging_removes_the_oldest_and_no_more_than_asked(bed: Bed) -> None:
-    while bed.storage.purge(100):
-        pass
-    image, disks = bed.golden(), [uuid4().hex for _ in range(3)]
-    for disk in disks:
-        bed.storage.clone(image, disk, {})
-        bed.storage.discard(disk, {})
-    assert bed.storage.purge(2) == 2
-    assert sum(s.id in disks for s in bed.storage.inventory()) == 1
-    assert bed.storage.purge(2) == 1
-    assert bed.storage.purge(2) == 0
-
-
 def test_an_image_stays_while_disks_hang_on_it(bed: Bed) -> None:
     image, disk = bed.golden(), uuid4().hex
     bed.storage.clone(image, disk, {})
@@ -153,8 +140,7 @@ def test_an_image_goes_when_its_last_disk_is_in_the_trash(bed: Bed) -> None:
         bed.storage.remove_image(image)
     assert not bed.storage.sealed(image)
     assert bed.found("image", image) is None
-    while bed.storage.purge(100):
-        pass
+    bed.purge()
     assert not [s for s in bed.storage.inventory() if s.id in (image, disk)]
 
 

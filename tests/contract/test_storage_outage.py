@@ -18,6 +18,7 @@ from lab.process import free_port
 from tests.support.foreign_bed import removed
 from tests.support.full import full
 from tests.support.storage_bed import MIB, seconds, settled
+from tests.support.trash import emptied
 
 
 def command(ceph: Ceph, prefix: str, **words: object) -> None:
@@ -70,7 +71,7 @@ def test_a_full_cluster_is_told_at_once_and_can_be_emptied(
             storage.clone(image, uuid4().hex, {})
         assert caught.value.problem.slug == "pool-full"
         storage.discard(disk, {"state": "removed"})
-        assert storage.purge(1000) > 0
+        assert emptied(storage) > 0
         imaging.convert("job", file, ImageFile("raw", None, MIB, MIB, ""), destination)
         job = settled(imaging, "job")
         assert job.problem is not None

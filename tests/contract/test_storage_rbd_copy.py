@@ -23,6 +23,7 @@ from lab.ceph import Ceph
 from lab.tgtd import Tgtd
 from tests.support.foreign_bed import removed
 from tests.support.storage_bed import MIB, OPEN, pool_of, seconds, settled
+from tests.support.trash import emptied
 
 OBJECT = 4 * MIB
 
@@ -94,8 +95,7 @@ def test_a_copy_that_was_killed_half_way_is_not_golden_and_is_made_anew(storage:
     storage.seal_image(image, {})
     assert read_all(pool, f"image-{image}", "golden") == read_all(pool, f"disk-{disk}")
     storage.discard(disk, {})
-    while storage.purge(10):
-        pass
+    emptied(storage)
     assert f"image-{image}" in rbd.RBD().list(pool)
 
 

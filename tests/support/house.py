@@ -38,6 +38,7 @@ from tests.support.image import bios_disk
 from tests.support.initiator import Initiator, Relay
 from tests.support.listener import Listener
 from tests.support.strange import names
+from tests.support.trash import emptied
 
 TRACES = ("project", "image", "node", "node_mac", "disk", "boot", "operation_key")
 
@@ -185,8 +186,7 @@ class House:
 
     def traces(self) -> dict[str, Any]:
         """Everything that commands make, in the world and in the rows."""
-        while self.ports.storage.purge(1000):
-            pass
+        emptied(self.ports.storage)
         stored = sorted(f"{one.kind} {one.id}" for one in self.ports.storage.inventory(metadata=False))
         targets = sorted(one.iqn for shard in self.ports.target.shards for one in self.ports.target.exports(shard))
         return {

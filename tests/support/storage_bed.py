@@ -23,6 +23,7 @@ from bmid.drivers.storage.directory import DirectoryStorage
 from bmid.drivers.storage.memory import MemoryStorage
 from bmid.drivers.storage.rbd import RbdStorage
 from lab.ceph import Ceph
+from tests.support.trash import emptied
 
 MIB = 1 << 20
 
@@ -106,9 +107,8 @@ class Bed:
     def found(self, kind: str, identity: str) -> Stored | None:
         return next((s for s in self.storage.inventory() if (s.kind, s.id) == (kind, identity)), None)
 
-    def purge(self) -> None:
-        while self.storage.purge(100):
-            pass
+    def purge(self) -> int:
+        return emptied(self.storage)
 
 
 def settled(imaging: Imaging, job: str, deadline: float = 60) -> Job:

@@ -11,7 +11,16 @@ from bmid.drivers.base.imaging import ImageFile, Imaging, Job, JobState
 from bmid.drivers.base.isolation import Isolation
 from bmid.drivers.base.power import Power, PowerAction, PowerState
 from bmid.drivers.base.seed import Seeds
-from bmid.drivers.base.storage import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.base.storage import (
+    Backing,
+    Errand,
+    Foreign,
+    Storage,
+    StorageCapabilities,
+    Stored,
+    TrashEntry,
+    Usage,
+)
 from bmid.drivers.base.target import Export, ExportStatus, Session, Target
 
 __all__ = [
@@ -37,5 +46,6 @@ __all__ = [
     "StorageCapabilities",
     "Stored",
     "Target",
+    "TrashEntry",
     "Usage",
 ]

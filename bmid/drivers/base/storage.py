@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Backing", "Errand", "Foreign", "Storage", "StorageCapabilities", "Stored", "Usage"]
+__all__ = ["Backing", "Errand", "Foreign", "Storage", "StorageCapabilities", "Stored", "TrashEntry", "Usage"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,24 @@ class Usage:
 
 @dataclass(frozen=True)
 class Stored:
-    """One thing found in the storage: kind is image, disk or trash."""
+    """One thing found in the storage: kind is image, disk, trash, or stranger for what has no name of ours (then that
+    is its id). `snapshots` are those of a disk that `freeze` made, known where the metadata are."""
 
     kind: str
     id: str
     metadata: Mapping[str, object] = field(default_factory=dict)
+    snapshots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrashEntry:
+    """Something in the trash. kind: image or disk. `key` is what the storage itself calls it. `spoiled`: an unfinished
+    try, in whose place the thing of this id was made that is in use."""
+
+    kind: str
+    id: str
+    key: str
+    spoiled: bool = False
 
 
 class Storage(ABC):
@@ -177,14 +190,32 @@ class Storage(ABC):
     def fence(self, disk: str, recorded: Collection[str]) -> None:
         """Cut off the recorded owners and whoever has the disk open now, and verify it. Cheap when there is nobody."""
 
-    @abstractmethod
-    def inventory(self, metadata: bool = True) -> Iterable[Stored]:
-        """All that is in the storage, trash too. With `metadata` each entry costs an open; without, a list is all
-        that is asked for, and `Stored.metadata` is empty."""
+    def cut_off(self, owners: Collection[str]) -> None:  # noqa: B027 - it only makes later fences quicker
+        """Cut off these owners at once, before each of their disks is fenced: one wait in place of many. Whether it
+        worked, each fence makes sure of by itself."""
 
     @abstractmethod
-    def purge(self, limit: int) -> int:
-        """Remove at most `limit` entries of the trash for good; how many were removed."""
+    def inventory(self, metadata: bool = True) -> Iterable[Stored]:
+        """All that is in the storage, trash and strangers too. With `metadata` each entry costs a look of its own;
+        without, a list is all that is asked for, and `metadata` and `snapshots` are empty."""
+
+    @abstractmethod
+    def trash(self) -> Sequence[TrashEntry]:
+        """All that is in the trash, what came into it first at the beginning."""
+
+    @abstractmethod
+    def restore(self, kind: str, identity: str) -> None:
+        """Ensure that an image or a disk that was removed is out of the trash, as it went into it: golden, or with its
+        last metadata. What it was made from must be there, or in the trash.
+
+        PermanentError `trash-missing` where it is neither there nor whole in the trash. TransientError `storage-busy`
+        while its move into the trash has not ended.
+        """
+
+    @abstractmethod
+    def purge(self, entry: TrashEntry) -> bool:
+        """Remove an entry of the trash for good. True: it is verifiably gone, maybe since earlier. False: it can't go
+        yet, because of what was made from it, or because somebody else is busy with it."""
 
     @abstractmethod
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 Below the folder: images/ID.raw, golden once images/ID.json lies beside it; disks/ID.raw with disks/ID.json;
 snapshots/DISK@ID.raw; trash/KIND-ID.*. A name appears by rename, when what it names is complete and on the disk.
-Copying lives in sparse.py, small values in directory_file.py.
+Copying lives in sparse.py, small values in directory_file.py, the trash in directory_trash.py.
 
 Where the file system can't share blocks, a snapshot would be a copy of the disk, and then there would be another for
 the image made of it. So there a snapshot is only a link to the disk: nobody uses the disk until it is thawed.
@@ -11,15 +11,16 @@ the image made of it. So there a snapshot is only a link to the disk: nobody use
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, TrashEntry, Usage
 from bmid.drivers.storage.directory_file import read_json, translated, unsupported, write_json
-from bmid.drivers.storage.sparse import clone_file, ensure_room, reflinks, sync_folder
+from bmid.drivers.storage.directory_inventory import inventory
+from bmid.drivers.storage.directory_trash import entries, fetch, purge, throw
+from bmid.drivers.storage.sparse import clone_file, ensure_room, reflinks
 from bmid.errors import PermanentError
 
 __all__ = ["DirectoryStorage"]
@@ -93,7 +94,7 @@ class DirectoryStorage(Storage):
                 detail = f"{len(disks)} disks hang on image {image}: {', '.join(disks[:5])}"
                 todo = "Remove the disks made from it first."
                 raise PermanentError("image-in-use", detail, todo=todo, disks=disks)
-            self._discard(self._images, image)
+            throw(self._trash, "image", self._images / f"{image}.raw")
 
     def address(self, image: str) -> str:
         return str(self._images / f"{image}.raw")
@@ -170,7 +171,7 @@ class DirectoryStorage(Storage):
                 self.describe(disk, metadata)
             for path in self._snapshots.glob(f"{disk}@*"):
                 path.unlink(missing_ok=True)
-            self._discard(self._disks, disk)
+            throw(self._trash, "disk", self._disks / f"{disk}.raw")
 
     def backing(self, disk: str) -> Backing:
         return Backing("rdwr", str(self._disks / f"{disk}.raw"))
@@ -184,22 +185,21 @@ class DirectoryStorage(Storage):
     def inventory(self, metadata: bool = True) -> Iterator[Stored]:
         with translated():
             self._prepare()
-            found = [("image", path.stem, path) for path in self._images.glob("*.raw")]
-            found += [("disk", path.stem, path) for path in self._disks.glob("*.raw")]
-            found += [("trash", path.stem.partition("-")[2], path) for path in self._trash.glob("*-*.raw")]
-        for kind, identity, path in found:
-            value = read_json(path.with_suffix(".json")).get("metadata") if metadata else None
-            yield Stored(kind, identity, value if isinstance(value, dict) else {})
+        return inventory(self._folder, metadata)
 
-    def purge(self, limit: int) -> int:
-        removed = 0
+    def trash(self) -> Sequence[TrashEntry]:
         with translated():
-            # A rename sets the time of change, so the trash is ordered by when things came into it.
-            for path in sorted(self._trash.glob("*-*.raw"), key=lambda path: path.stat().st_ctime_ns)[:limit]:
-                path.with_suffix(".json").unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
+            return entries(self._trash)
+
+    def restore(self, kind: str, identity: str) -> None:
+        folder = self._images if kind == "image" else self._disks
+        with translated():
+            self._prepare()
+            fetch(self._trash, kind, folder / f"{identity}.raw")
+
+    def purge(self, entry: TrashEntry) -> bool:
+        with translated():
+            return purge(self._trash, entry.key)
 
     def close(self) -> None:
         return
@@ -224,15 +224,3 @@ class DirectoryStorage(Storage):
 
     def _origin(self, path: Path) -> object:
         return read_json(path.with_suffix(".json")).get("image")
-
-    def _discard(self, folder: Path, identity: str) -> None:
-        """Into the trash: the file last, because by it all the rest is found."""
-        path = folder / f"{identity}.raw"
-        gone = self._trash / f"{folder.name.removesuffix('s')}-{identity}.raw"
-        path.with_suffix(".raw.new").unlink(missing_ok=True)
-        if path.exists():
-            with suppress(FileNotFoundError):
-                shutil.copyfile(path.with_suffix(".json"), gone.with_suffix(".json"))
-            path.rename(gone)
-        path.with_suffix(".json").unlink(missing_ok=True)
-        sync_folder(folder)

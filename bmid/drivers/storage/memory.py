@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, TrashEntry, Usage
 from bmid.drivers.storage.memory_content import SCHEME, Content
-from bmid.drivers.storage.memory_side import Disk, Image, Memory
+from bmid.drivers.storage.memory_side import Disk, Gone, Image, Memory
 from bmid.errors import PermanentError, TransientError
 
 __all__ = ["MemoryStorage"]
@@ -82,7 +83,7 @@ class MemoryStorage(Memory, Storage):
                 todo = "Remove the disks and images made from it first."
                 raise PermanentError("image-in-use", detail, todo=todo, disks=disks, images=images)
             if gone := self._images.pop(image, None):
-                self._trash.append(Stored("trash", image, gone.metadata or {}))
+                self._trash.append(Gone("image", image, gone))
 
     def address(self, image: str) -> str:
         return f"{SCHEME}{image}"
@@ -151,8 +152,9 @@ class MemoryStorage(Memory, Storage):
     def discard(self, disk: str, metadata: Mapping[str, object]) -> None:
         self._before("discard", (disk, metadata))
         with self._lock:
-            if self._disks.pop(disk, None):
-                self._trash.append(Stored("trash", disk, dict(metadata)))
+            if gone := self._disks.pop(disk, None):
+                last = replace(gone, metadata=dict(metadata), snapshots={})
+                self._trash.append(Gone("disk", disk, last))
 
     def backing(self, disk: str) -> Backing:
         return Backing("rdwr", f"{SCHEME}{disk}")
@@ -175,20 +177,43 @@ class MemoryStorage(Memory, Storage):
                 self._fenced.update(stored.owners)
                 self._disks[disk] = replace(stored, owners=())
 
+    def cut_off(self, owners: Collection[str]) -> None:
+        self._before("cut_off", (tuple(owners),))
+        with self._lock:
+            self._fenced.update(owners)
+
     def inventory(self, metadata: bool = True) -> Iterator[Stored]:
         self._before("inventory", (metadata,))
         with self._lock:
             found = [Stored("image", name, image.metadata or {}) for name, image in self._images.items()]
-            found += [Stored("disk", name, disk.metadata) for name, disk in self._disks.items()]
-            found += self._trash
-        return iter(found if metadata else [replace(entry, metadata={}) for entry in found])
+            found += [Stored("disk", name, disk.metadata, tuple(disk.snapshots)) for name, disk in self._disks.items()]
+            found += [Stored("trash", one.id, one.thing.metadata or {}) for one in self._trash]
+        return iter(found if metadata else [replace(entry, metadata={}, snapshots=()) for entry in found])
 
-    def purge(self, limit: int) -> int:
-        self._before("purge", (limit,))
+    def trash(self) -> Sequence[TrashEntry]:
+        self._before("trash", ())
         with self._lock:
-            removed = min(limit, len(self._trash))
-            del self._trash[:removed]
-        return removed
+            return [TrashEntry(one.kind, one.id, one.id) for one in self._trash]
+
+    def restore(self, kind: str, identity: str) -> None:
+        self._before("restore", (kind, identity))
+        things: dict[str, Any] = self._images if kind == "image" else self._disks
+        with self._lock:
+            found = [one for one in self._trash if (one.kind, one.id) == (kind, identity) and one.whole]
+            if found:
+                self._trash.remove(found[-1])
+                things[identity] = found[-1].thing
+            elif identity not in things:
+                raise PermanentError("trash-missing", f"{kind} {identity} is not in the trash")
+
+    def purge(self, entry: TrashEntry) -> bool:
+        self._before("purge", (entry,))
+        with self._lock:
+            left = {*[one.image for one in self._disks.values()], *[one.parent for one in self._images.values()]}
+            if self.capabilities.cow and entry.id in left | {one.parent for one in self._trash}:
+                return False
+            self._trash = [one for one in self._trash if (one.kind, one.id) != (entry.kind, entry.id)]
+        return True
 
     def close(self) -> None:
         return

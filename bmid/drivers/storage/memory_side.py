@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
-from bmid.drivers.base import Errand, Stored
+from bmid.drivers.base import Errand
 from bmid.drivers.storage.memory_content import SCHEME, Content, ForeignPools
 from bmid.errors import PermanentError, TransientError
 
-__all__ = ["Disk", "Image", "Memory"]
+__all__ = ["Disk", "Gone", "Image", "Memory"]
 
 
 @dataclass
@@ -36,6 +36,25 @@ class Disk:
     snapshots: Mapping[str, Content] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Gone:
+    """Something in the trash, as it was."""
+
+    kind: str
+    id: str
+    thing: Image | Disk
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was finished before it was removed."""
+        return self.thing.metadata is not None
+
+    @property
+    def parent(self) -> str | None:
+        """The image that it was made from."""
+        return self.thing.image if isinstance(self.thing, Disk) else self.thing.parent
+
+
 class Memory:
     """All that the twin remembers, `size` bytes of it at most."""
 
@@ -45,7 +64,7 @@ class Memory:
         self._images: dict[str, Image] = {}
         self._disks: dict[str, Disk] = {}
         self._foreign = ForeignPools()
-        self._trash: list[Stored] = []
+        self._trash: list[Gone] = []
         self._fenced: set[str] = set()
 
     def open(self, disk: str, address: str) -> None:

@@ -7,7 +7,7 @@ modules of their own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ from pathlib import Path
 import rados
 import rbd
 
-from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, Usage
+from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, TrashEntry, Usage
 from bmid.drivers.storage import rbd_copy
 from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
-from bmid.drivers.storage.rbd_fence import fence, watchers
+from bmid.drivers.storage.rbd_fence import cut_off, fence, watchers
 from bmid.drivers.storage.rbd_foreign import ForeignPools
 from bmid.drivers.storage.rbd_image import (
     DISK_KEY,
@@ -113,8 +113,6 @@ class RbdStorage(Storage):
                 if clones:
                     raise _in_use(image, clones)
                 fence(ceph, name, (), self._timeout)
-                with rbd.Image(ceph.pool, name) as handle, suppress(rbd.ImageNotFound):
-                    handle.remove_snap(GOLDEN)
                 self._rbd.trash_move(ceph.pool, name, 0)
             except rbd.ImageNotFound:
                 sweep(ceph, name)
@@ -190,6 +188,10 @@ class RbdStorage(Storage):
         with self._ceph.session() as ceph:
             fence(ceph, disk_name(disk), recorded, self._timeout)
 
+    def cut_off(self, owners: Collection[str]) -> None:
+        with self._ceph.session() as ceph:
+            cut_off(ceph, owners)
+
     def inventory(self, metadata: bool = True) -> Iterator[Stored]:
         with self._ceph.session() as ceph:
             names = [(name, "", None) for name in self._rbd.list(ceph.pool)]
@@ -197,17 +199,22 @@ class RbdStorage(Storage):
         for name, kind, entry in names:
             prefix, _, identity = name.partition("-")
             if identity and prefix in ("image", "disk"):
-                yield Stored(kind or prefix, identity, self._metadata(name, entry) if metadata else {})
+                snapshots = self._snapshots(name) if metadata and not kind and prefix == "disk" else ()
+                yield Stored(kind or prefix, identity, self._metadata(name, entry) if metadata else {}, snapshots)
+            elif not kind:
+                yield Stored("stranger", name)
 
-    def purge(self, limit: int) -> int:
-        removed = 0
+    def trash(self) -> Sequence[TrashEntry]:
         with self._ceph.session() as ceph:
-            for entry in sorted(self._rbd.trash_list(ceph.pool), key=lambda entry: entry["deletion_time"]):
-                if removed >= limit:
-                    break
-                if entry["name"].startswith(("image-", "disk-")):
-                    removed += self._trash.remove(ceph.pool, entry["name"], entry["id"])
-        return removed
+            return self._trash.entries(ceph.pool)
+
+    def restore(self, kind: str, identity: str) -> None:
+        with self._ceph.session() as ceph:
+            self._trash.restore(ceph.pool, kind, identity)
+
+    def purge(self, entry: TrashEntry) -> bool:
+        with self._ceph.session() as ceph:
+            return self._trash.remove(ceph.pool, entry)
 
     def close(self) -> None:
         self._ceph.close()
@@ -216,6 +223,10 @@ class RbdStorage(Storage):
         image = identity(ceph.pool, name)
         keys = (DISK_KEY, IMAGE_KEY)
         return image is not None and any(read_metadata(ceph.pool, image, key) is not None for key in keys)
+
+    def _snapshots(self, name: str) -> tuple[str, ...]:
+        with self._ceph.session() as ceph:
+            return rbd_copy.snapshots(ceph, name)
 
     def _metadata(self, name: str, image: str | None) -> Mapping[str, object]:
         """The metadata of one entry of an inventory; empty where it is gone by now or unreadable."""

@@ -1,0 +1,61 @@
+"""The trash of a folder that is a storage: KIND-ID.raw, and KIND-ID.json with what was said of it.
+
+Moves are renames, and the file of bytes is what counts: what is said lies beside it before it comes, and goes after it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bmid.drivers.base import TrashEntry
+from bmid.drivers.storage.directory_file import read_json, write_json
+from bmid.drivers.storage.sparse import sync_folder
+from bmid.errors import PermanentError
+
+__all__ = ["entries", "fetch", "purge", "throw"]
+
+
+def entries(trash: Path) -> Sequence[TrashEntry]:
+    """All, the oldest first: a rename sets the time of change. Raises OSError, as all here do."""
+    paths = sorted(trash.glob("*-*.raw"), key=lambda path: path.stat().st_ctime_ns)
+    parts = [path.stem.partition("-") for path in paths]
+    return [TrashEntry(kind, identity, f"{kind}-{identity}") for kind, _, identity in parts]
+
+
+def throw(trash: Path, kind: str, path: Path) -> None:
+    """Into the trash: the bytes last, because by them all the rest is found."""
+    gone = _place(trash, kind, path)
+    path.with_suffix(".raw.new").unlink(missing_ok=True)
+    if path.exists():
+        with suppress(FileNotFoundError):
+            shutil.copyfile(path.with_suffix(".json"), gone.with_suffix(".json"))
+        path.rename(gone)
+    path.with_suffix(".json").unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def fetch(trash: Path, kind: str, path: Path) -> None:
+    """Ensure that it is out of the trash. PermanentError `trash-missing`; also for what was never finished."""
+    gone, told = _place(trash, kind, path), path.with_suffix(".json")
+    if gone.exists() and (said := read_json(gone.with_suffix(".json"))):
+        write_json(told, said)
+        gone.rename(path)
+        sync_folder(path.parent)
+    if not (path.exists() and told.exists()):
+        raise PermanentError("trash-missing", f"{kind} {path.stem} is not whole in the trash of {trash.parent}")
+    gone.with_suffix(".json").unlink(missing_ok=True)
+
+
+def purge(trash: Path, key: str) -> bool:
+    """An entry is gone for good."""
+    path = trash / f"{key}.raw"
+    path.with_suffix(".json").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    return not path.exists()
+
+
+def _place(trash: Path, kind: str, path: Path) -> Path:
+    return trash / f"{kind}-{path.name}"
