@@ -21,6 +21,7 @@ from lab.process import Process, free_port
 from lab.rabbitmq import RabbitMQ
 from lab.tgtd import Tgtd
 from tests.support.house import House
+from tests.support.proxy import Proxy
 from tests.support.strange import STRANGE
 
 __all__ = ["Builder", "House", "new_token"]
@@ -58,8 +59,11 @@ class Builder:
         rabbitmq: RabbitMQ | None = None,
         server: PostgreSQL | None = None,
         settings: dict[str, dict[str, object]] | None = None,
+        proxy: Proxy | None = None,
+        netns: str | None = None,
     ) -> House:
-        """A house of its own; started, unless told not to."""
+        """A house of its own; started, unless told not to. `proxy` stands between bmid and its broker; `netns` is where
+        bmid alone lives."""
         name = f"house{next(self._numbers)}-{secrets.token_hex(3)}"
         folder = self._folder / name
         folder.mkdir()
@@ -67,13 +71,15 @@ class Builder:
         tgtd = Tgtd(folder / "tgtd", portal_port=free_port())
         self._stack.callback(tgtd.stop)
         tgtd.start()
+        url = make_vhost(broker, name)
         parts = Parts(
-            broker_url=make_vhost(broker, name),
+            broker_url=proxy.before(url) if proxy else url,
             shards=(Shard("s0", tgtd.socket, tgtd.portal),),
             tftp=folder / "tftp",
             hosts=folder / "hosts",
             dnsmasq_pid=self._dnsmasq(folder) if dnsmasq else None,
             settings={"power": {"drivers": ["redfish", "memory"]}, **(settings or {})},
+            netns=netns,
         )
         if ceph:
             parts = self._on_ceph(parts, self._request.getfixturevalue("ceph"), name)
