@@ -71,15 +71,23 @@ class Database:
         self.clock = clock or (SqliteClock() if self.sqlite else PostgresqlClock())
 
     def _postgresql_engine(self, pool: int) -> Engine:
-        return create_engine(
+        from bmid.store.bounded import KEEPALIVE, Bounded  # noqa: PLC0415 - psycopg takes 0.1 s to load
+
+        engine = create_engine(
             self.url,
             pool_size=pool,
             max_overflow=10,
             pool_pre_ping=False,
             pool_timeout=10,
             **ENGINE,
-            connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS},
+            connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS, **KEEPALIVE},
         )
+
+        @event.listens_for(engine, "do_connect")
+        def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+            return Bounded.connect(*arguments, **options)
+
+        return engine
 
     def _sqlite_engine(self) -> Engine:
         if self.url.database and self.url.database != ":memory:":
@@ -132,7 +140,8 @@ class Database:
         except (exc.DBAPIError, exc.TimeoutError) as error:
             if isinstance(error, exc.ProgrammingError):
                 raise
-            origin = type(getattr(error, "orig", None) or error).__name__
+            reason = getattr(error, "orig", None) or error
+            origin = getattr(reason, "sqlite_errorname", None) or type(reason).__name__
             detail = f"the database does not answer ({origin})"
             raise TransientError("database-away", detail, todo="Look at the database server and its disk.") from error
 

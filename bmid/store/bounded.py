@@ -1,0 +1,30 @@
+"""A connection to PostgreSQL that waits for no answer for ever: of a server that is frozen the kernel goes on to say
+that everything arrives, and the server's own time limits are frozen with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import errors
+
+__all__ = ["LIMIT", "KEEPALIVE", "Bounded"]
+
+LIMIT = 20.0  # seconds for an answer; the server gives a statement up after 15
+# Where packets go nowhere, and nobody says so.
+KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20000}
+
+
+class Bounded(psycopg.Connection[Any]):
+    """As psycopg's, but that an answer which doesn't come is an OperationalError, and the end of the connection."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """What psycopg calls for each exchange with the server. Who names a limit, as for notifications, has it."""
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, LIMIT)
+        except errors._WaitTimeout:
+            self.pgconn.finish()
+            raise errors.ConnectionTimeout(f"no answer within {LIMIT:g} s") from None
