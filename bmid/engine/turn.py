@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bmid.engine.auditor import Auditor
 from bmid.errors import ClaimLost, Refused
 from bmid.messages.operation import OperationProgressed
 from bmid.model.claim import Held
 from bmid.model.entity import Disk
+from bmid.model.finding import Finding
 from bmid.model.operation import Operation
+from bmid.model.promise import Promises
+from bmid.steps.reconcile import REPORT
 from bmid.store import claims, operations, outbox, uploads
 from bmid.store.database import Database, Tx
 from bmid.store.outbox import Cause
@@ -28,13 +33,21 @@ class Turn:
     """An operation in a worker's hands. Serves the steps as their Notes; several threads of a stage may share it."""
 
     def __init__(
-        self, database: Database, operation: Operation, held: tuple[Held, ...], holder: str, source: str, staging: Path
+        self,
+        database: Database,
+        operation: Operation,
+        held: tuple[Held, ...],
+        holder: str,
+        source: str,
+        staging: Path,
+        auditor: Auditor,
     ) -> None:
         self._database = database
         self._held = held
         self._holder = holder
         self._source = source
         self._staging = staging
+        self._auditor = auditor
         self._lock = threading.Lock()
         self.record = operation
 
@@ -59,11 +72,11 @@ class Turn:
     def verify(self) -> None:
         """ClaimLost, unless all claims are still ours. Called before each driver call."""
         with self._database.read() as tx:
-            self.verify_in(tx)
+            claims.verify(tx, self._held, self._holder, self.operation)
 
     def verify_in(self, tx: Tx) -> None:
         """The same, in a transaction that goes on to write."""
-        claims.verify(tx, self._held, self._holder, self.operation)
+        claims.verify(tx, self._held, self._holder, self.operation, keep=True)
 
     def release_in(self, tx: Tx, *, ended: bool = False) -> None:
         """Give the claims back."""
@@ -107,6 +120,22 @@ class Turn:
         """Of a group's operations, how many have ended, and how many there are."""
         with self._database.read() as tx:
             return operations.members(tx, self.operation)
+
+    def promises(self, *, shared: bool) -> Promises:
+        """What the rows promise now."""
+        with self._database.read() as tx:
+            return self._auditor.promises(tx, shared=shared)
+
+    def report(
+        self, head: str, seen: Sequence[str], silent: Mapping[str, str], found: Sequence[Finding], only: Sequence[str]
+    ) -> None:
+        """Kept in one transaction with the operations that mend."""
+        with self._lock, self._database.write() as tx:
+            self.verify_in(tx)
+            report = self._auditor.report(tx, self.record, head, seen, silent, found, only)
+            marks = {**self.record.marks, REPORT: report}
+            operations.change(tx, self.operation, marks=marks)
+            self.record = replace(self.record, marks=marks)
 
     def upload(self) -> Path | None:
         """The staging file, if its bytes are all there."""

@@ -18,6 +18,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from bmid.engine import executor
+from bmid.engine.auditor import Auditor
 from bmid.engine.ending import Ending
 from bmid.engine.executor import StepFailed
 from bmid.engine.identity import Identity, Ports
@@ -71,6 +72,7 @@ class Worker:
         self._pool = pool
         self._notify = notify
         self._ending = Ending(identity.give_up_after, random.random)
+        self._auditor = Auditor(registry, site, identity.head, identity.source)
 
     def run_once(self) -> bool:
         """One turn; False if there was nothing to do."""
@@ -84,8 +86,7 @@ class Worker:
             return True
         if turn is None:
             return False
-        one = turn.record
-        with _bound(one):
+        with _bound(turn.record):
             try:
                 self._carry_out(turn)
             except ClaimLost as lost:
@@ -94,7 +95,7 @@ class Worker:
                 # Nothing could be written down: the claims run out by themselves, and the plan starts from the top.
                 log.warning("operation.interrupted", detail=str(error))
             finally:
-                self._identity.active.discard(one.id)
+                self._identity.active.discard(turn.operation)
         self._notify()
         return True
 
@@ -131,7 +132,7 @@ class Worker:
 
     def _turn(self, operation: Operation, held: tuple[Held, ...]) -> Turn:
         me = self._identity
-        return Turn(self._database, operation, held, me.holder, me.source, self._ports.staging)
+        return Turn(self._database, operation, held, me.holder, me.source, self._ports.staging, self._auditor)
 
     def _unplanned(self, operation: str, error: Exception) -> None:
         """Its transaction is undone. Try again later, so that it holds up nobody else; too often, and it has failed."""

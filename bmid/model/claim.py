@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["ORDER", "Held", "Key", "ordered"]
 
-ORDER = ("project", "image", "disk", "node")
+ORDER = ("project", "image", "disk", "node", "portal", "look")
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ class Held:
 
 
 def ordered(*keys: Key) -> tuple[Key, ...]:
-    """The keys in the one order in which all operations take them: project, image, disk, node."""
+    """The keys in the one order in which all operations take them: project, image, disk, node, portal, look."""
     return tuple(sorted(keys, key=lambda key: (ORDER.index(key.name.partition(":")[0]), key.name)))

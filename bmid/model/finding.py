@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["SHARED", "Finding", "Kind", "Noted", "Remedy", "due"]
+__all__ = ["SHARED", "Finding", "Kind", "Noted", "Remedy", "due", "part"]
 
 SHARED = ""  # the head of what all heads see alike: storage and database
 
@@ -39,6 +39,7 @@ class Kind(StrEnum):
 
     IMAGE_MISSING = "image-missing"
     DISK_MISSING = "disk-missing"
+    TRASH_MISSING = "trash-missing"
     TARGET_MISSING = "target-missing"
     TARGET_ASTRAY = "target-astray"
     POINTER_MISSING = "pointer-missing"
@@ -79,6 +80,7 @@ _LOST_EVENT = "nothing: what was said there is lost; subscribers can ask how thi
 ABOUT: dict[Kind, About] = {
     Kind.IMAGE_MISSING: About(Remedy.NONE, 1, f"{_GONE_DATA}; else remove the image"),
     Kind.DISK_MISSING: About(Remedy.NONE, 1, f"{_GONE_DATA}; else unmap the node, or remove the disk"),
+    Kind.TRASH_MISSING: About(Remedy.NONE, 1, "nothing: it can't be restored any more; its row goes when it expires"),
     Kind.TARGET_MISSING: About(Remedy.RESTORE, 1, _RESTORED),
     Kind.TARGET_ASTRAY: About(Remedy.RESTORE, 1, _RESTORED),
     Kind.POINTER_MISSING: About(Remedy.RESTORE, 1, _RESTORED),
@@ -130,6 +132,11 @@ class Finding:
     def key(self) -> tuple[str, str, str, str]:
         """By this it is the same finding in two looks."""
         return self.kind, self.subject, self.head, self.where
+
+
+def part(one: Finding) -> str:
+    """The part of the world that was looked at for it: `storage`, `target s0`. What didn't answer has no news."""
+    return one.where if one.where.startswith("target ") else one.where.partition(" ")[0]
 
 
 @dataclass(frozen=True)

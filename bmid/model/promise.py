@@ -58,6 +58,7 @@ class Promises:
     disks: Mapping[str, PromisedDisk] = field(default_factory=dict)
     images: Mapping[str, PromisedImage] = field(default_factory=dict)
     nodes: Mapping[str, str] = field(default_factory=dict)
+    trash: Mapping[str, str] = field(default_factory=dict)
     at_work: frozenset[str] = frozenset()
     unfinished: frozenset[str] = frozenset()
     ledger: tuple[Finding, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from bmid.drivers.base import Boot, Imaging, Isolation, Power, Seeds, Storage, Target
 from bmid.model.change import Change
 from bmid.model.entity import Disk
+from bmid.model.finding import Finding
+from bmid.model.promise import Promises
 
 __all__ = ["SETTLED", "Notes", "Plan", "Stages", "Step", "Wait", "World"]
 
@@ -71,6 +73,16 @@ class Notes(Protocol):
 
     def members(self) -> tuple[int, int]:
         """Of a group's operations, how many have ended, and how many there are."""
+        ...
+
+    def promises(self, *, shared: bool) -> Promises:
+        """What the rows promise now; with `shared` also what is wrong among them."""
+        ...
+
+    def report(
+        self, head: str, seen: Sequence[str], silent: Mapping[str, str], found: Sequence[Finding], only: Sequence[str]
+    ) -> None:
+        """Keep what a look of a head found, mark it as `report`, and have mended what may be."""
         ...
 
     def progress(self, step: str, done: int, total: int) -> None:

@@ -19,6 +19,7 @@ from tests.support.accident import Killed
 from tests.support.bench import LEASE, Bench
 from tests.support.recipe import IMAGE_RECIPES, Recipe, public
 from tests.support.recipe_node import DISK_RECIPES, NODE_RECIPES
+from tests.support.recipe_site import SITE_RECIPES
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -31,6 +32,7 @@ RECIPES: dict[str, list[Recipe]] = {
     **IMAGE_RECIPES,
     **NODE_RECIPES,
     **DISK_RECIPES,
+    **SITE_RECIPES,
     "bmi.project.create.v1": [Recipe("create", public("project.create", project="p2"))],
     "bmi.project.remove.v1": [
         Recipe("remove", public("project.remove", project="p2"), _second_project),
@@ -63,9 +65,9 @@ ACCIDENTS: dict[str, tuple[Callable[[], None], Callable[[str], bool]]] = {
 }
 # What a half-done removal may leave missing where it failed for good, until it is sent again. A disk says: is removing.
 HALF_REMOVED = {
-    "bmi.image.remove.v1": ("missing image", "image debian is not ready"),
-    "bmi.node.unmap.v1": ("no pointer", "no open target", "no seed", "missing disk", "disk n1-", "disk n2-"),
-    "bmi.disk.remove.v1": ("missing disk", "disk d1", "no open target (None", "no pointer"),
+    "bmi.node.unmap.v1": ("pointer-missing", "target-missing", "seed-missing", "disk-missing", "disk-unfinished"),
+    "bmi.disk.remove.v1": ("disk-missing", "disk-unfinished"),
+    "bmi.orphan.remove.v1": ("disk-orphaned",),
 }
 
 

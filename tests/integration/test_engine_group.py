@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bmid.engine.auditor import Auditor
 from bmid.engine.turn import Turn
 from bmid.model.operation import Phase
 from bmid.store import operations
@@ -142,7 +143,8 @@ def test_progress_is_told_once_a_second_and_at_its_end(bench: Bench) -> None:
     with bench.database.write() as tx:
         taken = operations.take(tx, bench.identity.head, holder, 30)
     assert taken is not None
-    turn = Turn(bench.database, *taken, holder, "/bmid/h1", bench.staging)
+    auditor = Auditor(bench.registry, bench.site, "h1", "/bmid/h1")
+    turn = Turn(bench.database, *taken, holder, "/bmid/h1", bench.staging, auditor)
     turn.progress("copy-image", 1, 10)
     turn.progress("copy-image", 2, 10)
     bench.clock.advance(1.1)

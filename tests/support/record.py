@@ -20,7 +20,10 @@ from bmid.drivers.target.memory import MemoryTarget
 from bmid.handlers.registry import Registry
 from bmid.model.entity import DiskState
 from bmid.model.operation import Operation
-from bmid.store import operations, schema
+from bmid.model.site import Site
+from bmid.steps.audit import compare
+from bmid.steps.sighting import look, look_at_shared
+from bmid.store import findings, operations, schema
 from bmid.store.database import Database
 from bmid.store.view import StoreView
 
@@ -93,50 +96,24 @@ class Record:
         return Rows(self.database)
 
     def unexplained(self) -> list[str]:
-        """What is in the world and no row explains, and what a row promises and isn't there."""
+        """What is in the world and no row explains, what a row promises and isn't there, and what is wrong among the
+        rows; and, since nothing is under way, everything that only what is under way may hold."""
         with self.database.read() as tx:
-            view = StoreView(tx, 0)
-            images = {one.id: one for one in view.images()}
-            disks = {one.id: one for one in view.disks()}
-            nodes = {one.disk: one for one in view.nodes() if one.disk}
+            ends = {kind: self.registry.ends(kind) for kind in self.registry.commands}
+            rows = findings.promises(tx, ends, timedelta(days=14))
             held = [row.key for row in tx.execute(select(schema.claim).where(schema.claim.c.holder.is_not(None)))]
             keys = [row.key for row in tx.execute(select(schema.operation_key))]
-            boots = {row.disk for row in tx.execute(select(schema.boot))}
-        found = [f"claim on {key}" for key in held if not key.startswith("role:")] + [f"key {key}" for key in keys]
-        stored = {(one.kind, one.id) for one in self.storage.inventory() if one.kind != "trash"}
-        explained = {("image", name) for name in images} | {("disk", name) for name in disks}
-        found += [f"stored {kind} {name}" for kind, name in stored - explained]
-        found += [f"missing image {name}" for name in images if ("image", name) not in stored]
-        found += [f"missing disk {name}" for name in disks if ("disk", name) not in stored]
-        found += [f"image {one.name} is not ready" for one in images.values() if not one.ready]
-        mapped = {name: one for name, one in disks.items() if one.state is not DiskState.PARKED}
-        found += [f"disk {one.name} is {one.state}" for one in mapped.values() if one.state is not DiskState.MAPPED]
-        found += [f"disk {one.name} has no node" for one in mapped.values() if one.id not in nodes]
-        parked = [one for name, one in disks.items() if name not in mapped]
-        found += [f"parked disk {one.name} is at {one.node} {one.head}" for one in parked if one.node or one.head]
-        found += [f"parked disk {one.name} has a node" for one in parked if one.id in nodes]
-        found += [f"snapshot of disk {name}" for name, one in self.storage._disks.items() if one.snapshots]
-        found += [f"node {one.name} points at no disk" for disk, one in nodes.items() if disk not in disks]
-        found += [f"boot of {disk}" for disk in boots if disk not in disks]
-        exports = {(shard, one.number): one for shard in self.target.shards for one in self.target.exports(shard)}
-        wanted = {(one.shard, one.number) for one in mapped.values()}
-        found += [f"target {key}" for key in exports if key not in wanted]
-        found += [f"no open target {key}" for key in wanted if key not in exports or not exports[key].open]
-        pointers = {one.address: one.disk for one in self.boot.pointers()}
-        addresses = {one.address: one.id for one in mapped.values()}
-        found += [f"pointer {pair}" for pair in pointers.items() if pair not in addresses.items()]
-        found += [f"no pointer {pair}" for pair in addresses.items() if pair not in pointers.items()]
-        seeded = {one.id for one in mapped.values() if one.seed}
-        found += [f"seed {name}" for name in self.seeds.volumes if name not in seeded]
-        found += [f"no seed {name}" for name in seeded if name not in self.seeds.volumes]
+        seen = look(self, "h1", Site().iqn_prefix, rows)
+        look_at_shared(self.storage, seen)
+        assert not seen.silent, seen.silent
+        found = [f"{one.kind} {one.what}" for one in compare(rows, seen)]
+        found += [f"claim on {key}" for key in held if not key.startswith("role:")] + [f"key {key}" for key in keys]
         found += [f"staging {path.name}" for path in self.staging.iterdir()]
         found += [f"half an export {path.name}" for path in self.exports.glob(".*")]
         found += [f"half an export {name}" for name, mark in self.storage.foreign_names().items() if mark]
-        found += [
-            f"{image} is promised" for image, one in images.items() if one.ready and ("image", image) not in stored
-        ]
         found += [f"job {job}" for job in (*self.imaging._jobs, *self.imaging._work)]
-        return found
+        parked = [one for one in self.view().disks() if one.state is DiskState.PARKED]
+        return found + [f"parked disk {one.name} is at {one.node} {one.head}" for one in parked if one.node or one.head]
 
 
 class Rows:

@@ -37,6 +37,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "bmi.disk.snapshot.v1": {"project": "p1", "disk": "d", "image": "i"},
     "bmi.boot.retry.v1": {"node": "n1", "disk": "d"},
     "bmi.export.restore.v1": {"node": "n1", "disk": "d"},
+    "bmi.site.reconcile.v1": {"head": "h1", "shared": True},
+    "bmi.orphan.remove.v1": {"kind": "disk-orphaned", "id": "x", "head": "", "project": "p1", "name": "d"},
 }
 
 
