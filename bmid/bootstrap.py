@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bmid.address import is_local
 from bmid.amqp.consumer import Consumer
 from bmid.amqp.ping import Pinger
 from bmid.amqp.relay import Relay
@@ -22,12 +23,14 @@ from bmid.engine.acceptance import Acceptance
 from bmid.engine.answerer import Answerer
 from bmid.engine.boot_watch import BootWatch
 from bmid.engine.download_desk import DownloadDesk
+from bmid.engine.eviction import Eviction
 from bmid.engine.export_watch import ExportWatch
 from bmid.engine.herald import Herald
 from bmid.engine.identity import Identity, Ports
 from bmid.engine.keeper import Keeper
 from bmid.engine.lane import SPARE
 from bmid.engine.outgoing import OutboxReader
+from bmid.engine.takeover import Takeover
 from bmid.engine.upload_desk import UploadDesk
 from bmid.engine.worker import Worker
 from bmid.errors import BmiError, Misconfigured, TransientError
@@ -92,6 +95,7 @@ class Head:
         # More than calls that may hang at a time, so that what needs none of them goes on.
         self.workers = settings.engine.workers + SPARE
         self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="stage")
+        self.eviction = Eviction(self.database, self.ports, self.site.iqn_prefix, self.identity)
         self.clockwork = self._clockwork()
 
     def notify(self) -> None:
@@ -139,6 +143,8 @@ class Head:
                 raise Misconfigured(detail, todo="Use PostgreSQL and a shared storage for several heads.")
             keep(tx, make_network(self.settings))
         self.keeper.start()
+        with suppress(BmiError):  # before any work: what came to other heads while this one was away
+            self.eviction.run_once()
         self._began = True
         log.info("head.began", head=self.identity.head, instance=self.identity.instance)
 
@@ -169,7 +175,7 @@ class Head:
             Loop("consumer", self._begun(lambda: consumer.run_once(1.0)), 0, close=consumer.close),
             Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),
             Loop("ping", self._begun(lambda: pinger.run_once(1.0)), 0, close=pinger.close),
-            *([] if self.database.sqlite else self._wires()),
+            *([] if self.database.sqlite else [*self._wires(), *self._successions()]),
             *self.loops,
         ]  # fmt: skip
         bells = (self.work, self.news, self.abroad)
@@ -179,6 +185,13 @@ class Head:
         settings = self.settings.broker
         every, limit = settings.ping_every, settings.ping_limit
         return Pinger(self.broker, self.identity.head, consumer, others, interval=every, limit=limit)
+
+    def _successions(self) -> list[Loop]:
+        """What other heads had passes to this one, and what they have now goes from here."""
+        storage = self.ports.lanes.watched("storage", self.ports.storage)
+        takeover = Takeover(self.database, self.registry, storage, self.identity, is_local, self.notify)
+        turns = {"takeover": takeover.run_once, "eviction": self.eviction.run_once}
+        return [Loop(name, self._begun(lambda turn=turn: 0.0 if turn() else 1.0), 1) for name, turn in turns.items()]  # type: ignore[misc]
 
     def _wires(self) -> list[Loop]:
         """Bells to and from other heads."""

@@ -1,16 +1,17 @@
-"""The commands about heads: `bmid heads` lists them, `bmid head drain` empties one."""
+"""The commands about heads: `bmid heads` lists them, `bmid head` empties one, and says who has which address."""
 
 from __future__ import annotations
 
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bmid.errors import TransientError
 from bmid.roster import Left, Roster
 from bmid.terminal import output_option, read_settings
 
@@ -29,43 +30,100 @@ def heads(config: Path, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
         return
-    lines = [COLUMNS, *(_line(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    _print_table(COLUMNS, [_line(row) for row in rows])
+
+
+def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    lines = [columns, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
         click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 @click.group()
 def head() -> None:
-    """Empty a head, for its update or its end, or fill it again."""
+    """Empty a head, for its update or its end, or fill it again; who carries which address."""
 
 
 @head.command()
 @click.argument("name", metavar="HEAD")
 @click.option("--wait", is_flag=True, help="Until nothing is left on it.")
+@click.option("--gone", is_flag=True, help="Its machine is off: nobody answers at its addresses.")
 @click.pass_obj
-def drain(config: Path, name: str, wait: bool) -> None:
-    """New maps go to other heads. Exits with 1 while something is left: what it is, is printed."""
+def drain(config: Path, name: str, wait: bool, gone: bool) -> None:
+    """Its addresses and running nodes move to other heads, and new maps go there. Exits with 1 while something is left:
+    what it is, is printed."""
     roster = Roster(read_settings(config))
-    roster.drain(name, draining=True)
+    bound = roster.drain(name, gone=gone)
     left = roster.left(name)
     if wait and left:
         left = _wait(lambda: roster.left(name))
     for disk in left.disks:
         click.echo(f"node {disk.node or '-':20}  disk {disk.name:32}  project {disk.project:20}  {disk.state}")
     if not left:
-        click.echo(f"head {name} is empty, and nothing new comes to it")
+        click.echo(f"head {name} is empty, and nothing new comes to it: it is safe to switch it off")
         return
-    click.echo(f"head {name} gets nothing new; {_left(left)}: unmap its nodes, or park their disks", err=True)
+    todo = "they go to another head with its address" if bound or left.arriving else _alone(left)
+    click.echo(f"head {name} gets nothing new; {_left(left)}: {todo}", err=True)
     sys.exit(1)
+
+
+@head.command()
+@click.argument("address", metavar="IP")
+@click.pass_obj
+def carries(config: Path, address: str) -> None:
+    """For keepalived: exits with 0 if this head is to have the address now, with 1 if not. Any other exit says that it
+    can't be known: keep what you have."""
+    try:
+        wanted = Roster(read_settings(config)).carries(address)
+    except TransientError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    click.echo("yes" if wanted else "no")
+    sys.exit(0 if wanted else 1)
+
+
+@head.command()
+@click.argument("address", metavar="IP")
+@click.option("--to", "head_name", metavar="HEAD", required=True, help="The head that shall have it.")
+@click.pass_obj
+def move(config: Path, address: str, head_name: str) -> None:
+    """Move an address to a head, with all nodes that find their targets there. `bmid head portals` shows how far."""
+    carrier = Roster(read_settings(config)).move(address, head_name)
+    if carrier == head_name:
+        click.echo(f"head {head_name} carries {address}")
+    else:
+        click.echo(f"{address} goes from {carrier} to {head_name}, as soon as {carrier} doesn't answer there any more")
+
+
+@head.command()
+@output_option
+@click.pass_obj
+def portals(config: Path, output: str) -> None:
+    """All portals, where nodes find their targets: which head carries each, and what it waits for."""
+    rows = Roster(read_settings(config)).portals()
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = [(row["portal"], row["head"], row["shard"], row["native"], str(row["disks"]), _way(row)) for row in rows]
+    _print_table(("PORTAL", "HEAD", "SHARD", "NATIVE", "DISKS", "STATE"), table)
+
+
+def _way(row: dict[str, Any]) -> str:
+    if not row["ready"]:
+        return "its disks are being exported"
+    if row["bound_for"]:
+        waits = "moves" if row["withdrawn_at"] else f"until {row['head']} gives the address back"
+        return f"to {row['bound_for']}: {waits}"
+    return "ready"
 
 
 @head.command()
 @click.argument("name", metavar="HEAD")
 @click.pass_obj
 def undrain(config: Path, name: str) -> None:
-    """New maps may come to it again."""
-    Roster(read_settings(config)).drain(name, draining=False)
+    """New maps may come to it again, and what hasn't moved yet stays. `bmid head move` brings an address back."""
+    Roster(read_settings(config)).undrain(name)
     click.echo(f"head {name} takes new maps")
 
 
@@ -83,7 +141,16 @@ def _wait(look: Callable[[], Left]) -> Left:
 
 
 def _left(left: Left) -> str:
-    return f"{_counted(len(left.disks), 'disk')} and {_counted(left.operations, 'operation')} are left"
+    leaving = f", {' and '.join(left.leaving)} is still to be given back there" if left.leaving else ""
+    arriving = f", {' and '.join(left.arriving)} is not ready elsewhere yet" if left.arriving else ""
+    counts = f"{_counted(len(left.disks), 'disk')} and {_counted(left.operations, 'operation')} are left"
+    return f"{counts}{leaving}{arriving}"
+
+
+def _alone(left: Left) -> str:
+    return (
+        "no other head can take its address: unmap its nodes, or park their disks" if left.disks else "they end there"
+    )
 
 
 def _counted(count: int, what: str) -> str:

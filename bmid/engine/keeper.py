@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bmid.engine.identity import Identity
 from bmid.errors import TransientError
-from bmid.store import claims, heads
+from bmid.store import claims, heads, portals
 from bmid.store.database import Database
 from bmid.store.heads import Presence
 
@@ -46,6 +46,7 @@ class Keeper:
             self._remember(mine)
             claims.release_others(tx, me.head, me.holder)
             heads.beat(tx, me.head, me.instance, self._presence)
+            portals.bring(tx, me.head, self._presence.shards)
             self.company = bool(heads.others(tx, me.head, me.dead_after))
 
     def _instances(self) -> list[str]:

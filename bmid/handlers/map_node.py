@@ -133,6 +133,7 @@ def _resumed(context: Context, kept: Disk, node: Node, home: placement.Home) -> 
         hostname=kept.hostname or node.name,
         head=home.head,
         shard=home.shard,
+        portal=home.portal,
         generation=kept.generation + 1,
     )
 

@@ -119,6 +119,7 @@ def new_disk(
         hostname=node.name,
         head=home.head,
         shard=home.shard,
+        portal=home.portal,
         generation=1,
     )
 
@@ -130,7 +131,7 @@ def with_disk(node: Node, disk: Disk | None) -> Node:
 
 def parked(disk: Disk) -> Disk:
     """The disk without node and home; name, address and host name stay."""
-    return replace(disk, state=DiskState.PARKED, node=None, head=None, shard=None, owner=None)
+    return replace(disk, state=DiskState.PARKED, node=None, head=None, shard=None, portal=None, owner=None)
 
 
 def mapped(
@@ -150,7 +151,7 @@ def mapped(
         address=disk.address or "",
         hostname=disk.hostname or node,
         target=context.site.target(disk.id),
-        portal=view.portal(disk.head or "", disk.shard or "") or "",
+        portal=disk.portal or view.portal(disk.head or "", disk.shard or "") or "",
         power=memo["power"],
         changed=memo["changed"],
         resumed=memo.get("resumed", False),

@@ -23,6 +23,7 @@ __all__ = [
     "ImageDefault",
     "Network",
     "Node",
+    "Portal",
     "PowerAddress",
     "Project",
     "Seed",
@@ -125,6 +126,29 @@ class Network:
     portal: str
 
 
+@dataclass(frozen=True)
+class Portal:
+    """An address IP:PORT where nodes find their targets, and the head whose shard carries it now.
+
+    All portals of one IP are with one head. `native` is the head that brought it in; `bound_for` the one that it is to
+    move to; `withdrawn_at`: since when nobody answers there. `ready` is False from a move until the disks that were
+    told this address are exported by the new carrier.
+    """
+
+    portal: str
+    head: str
+    shard: str
+    native: str
+    bound_for: str | None = None
+    withdrawn_at: datetime | None = None
+    ready: bool = True
+
+    @property
+    def address(self) -> str:
+        """The IP of it."""
+        return self.portal.rpartition(":")[0]
+
+
 class DiskState(StrEnum):
     """Where a disk is in its life.
 
@@ -153,7 +177,8 @@ class Disk:
     """A node's own clone of an image, its address and its home. One that is parked keeps the address, and has no home.
 
     `number` is the target's id in tgtd, taken from a counter and never used again. `generation` rises at each
-    map. `owner` is the RADOS address of the client that exports it, recorded before any initiator may enter.
+    map. `owner` is the RADOS address of the client that exports it, recorded before any initiator may enter. `portal`
+    is IP:PORT, as its node was told; None: that of its home's own shard.
     """
 
     id: str
@@ -173,6 +198,7 @@ class Disk:
     generation: int = 1
     owner: str | None = None
     seed: Seed | None = None
+    portal: str | None = None
 
 
 class BootStage(StrEnum):

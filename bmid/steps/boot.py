@@ -28,6 +28,7 @@ class PointBoot(Step):
     firmware: Firmware
     iqn: str
     initiator: str
+    portal: str = ""
 
     @classmethod
     def of(cls, node: Node, disk: Disk, site: Site) -> PointBoot:
@@ -43,6 +44,7 @@ class PointBoot(Step):
             firmware=node.firmware,
             iqn=site.target(disk.id),
             initiator=site.initiator(node.name),
+            portal=disk.portal or "",
         )
 
     def entry(self, portal: tuple[str, int], secret: str) -> BootEntry:
@@ -63,8 +65,10 @@ class PointBoot(Step):
         )
 
     def apply(self, world: World) -> Wait | None:
-        """Write host entry and script, the script last."""
-        portal = world.target.portal(self.shard)
+        """Write host entry and script, the script last. Where the node finds its target doesn't change when another
+        head carries the address."""
+        address, _, port = self.portal.rpartition(":")
+        portal = (address, int(port)) if address else world.target.portal(self.shard)
         world.boot.point(self.entry(portal, world.secret(self.disk, self.generation)))
         return None
 

@@ -22,6 +22,7 @@ from bmid.store.schema import claim, operation
 __all__ = ["release", "release_others", "release_roles", "renew", "take", "take_role", "verify"]
 
 HELD = text("SELECT key, epoch FROM claim WHERE operation = :operation AND holder = :holder")
+LOCKED = text(f"{HELD.text} FOR UPDATE")
 ROLE = text("SELECT expires_at FROM claim WHERE key = :key AND holder = :holder").columns(expires_at=Instant)
 
 
@@ -50,9 +51,11 @@ def take(tx: Tx, keys: Sequence[str], holder: str, lease: float, purpose: str | 
     return tuple(held)
 
 
-def verify(tx: Tx, held: Iterable[Held], holder: str, purpose: str) -> None:
-    """ClaimLost, unless every claim is still ours under the epoch that we took it with."""
-    ours = {(row.key, row.epoch) for row in tx.execute(HELD, {"operation": purpose, "holder": holder})}
+def verify(tx: Tx, held: Iterable[Held], holder: str, purpose: str, *, keep: bool = False) -> None:
+    """ClaimLost, unless every claim is still ours under the epoch that we took it with. `keep`: and it stays so until
+    this transaction has ended, also where somebody takes away what a dead head held."""
+    statement = LOCKED if keep and tx.connection.dialect.name == "postgresql" else HELD
+    ours = {(row.key, row.epoch) for row in tx.execute(statement, {"operation": purpose, "holder": holder})}
     lost = [one.key for one in held if (one.key, one.epoch) not in ours]
     if lost:
         raise ClaimLost(f"the claim on {', '.join(lost)} has passed on")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, or_, select, update
 
 from bmid.model.entity import DiskState
+from bmid.store import portals
 from bmid.store.database import Tx
 from bmid.store.rows import upsert
 from bmid.store.schema import claim, disk, head, operation
@@ -22,6 +23,7 @@ __all__ = [
     "Shard",
     "beat",
     "drain",
+    "elsewhere",
     "every",
     "find",
     "homed",
@@ -143,14 +145,17 @@ def loads(tx: Tx) -> Mapping[str, Mapping[str, int]]:
 
 
 def shards(tx: Tx, dead_after: float) -> Sequence[Shard]:
-    """All shards of living heads with their load."""
-    load = loads(tx)
-    return [
-        Shard(one.name, shard, load.get(one.name, {}).get(shard, 0), portal, one.draining)
-        for one in every(tx)
-        if one.alive(dead_after)
-        for shard, portal in one.shards.items()
-    ]
+    """All shards of living heads with their load, each with a portal that it carries. None of the portals moves before
+    this transaction has ended."""
+    load, known = loads(tx), {one.name: one for one in every(tx) if one.alive(dead_after)}
+    found: dict[tuple[str, str], Shard] = {}
+    # A shard's own portal rather than one that it carries for another head.
+    for one in sorted(portals.every(tx, share=True), key=lambda one: (one.head, one.head != one.native)):
+        if one.head in known and one.ready and one.bound_for is None:
+            disks = load.get(one.head, {}).get(one.shard, 0)
+            home = Shard(one.head, one.shard, disks, one.portal, known[one.head].draining)
+            found.setdefault((one.head, one.shard), home)
+    return list(found.values())
 
 
 def find(tx: Tx, name: str) -> HeadRow | None:
@@ -171,6 +176,13 @@ def homed(tx: Tx, name: str, *, mapped: bool = False) -> Sequence[HomedDisk]:
     return [
         HomedDisk._make(row) for row in tx.execute(mine.where(disk.c.state == DiskState.MAPPED) if mapped else mine)
     ]
+
+
+def elsewhere(tx: Tx, identifier: str, name: str) -> bool:
+    """Whether a disk has its home on another head, or none; it stays so until this transaction has ended."""
+    query = select(disk.c.head, disk.c.state).where(disk.c.id == identifier).with_for_update(read=True)
+    row = tx.execute(query).first()
+    return row is not None and row.head != name
 
 
 def in_hand(tx: Tx, name: str) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "Busy",
     "accept",
     "change",
+    "commands",
     "end",
     "find",
     "forget",
@@ -198,8 +199,13 @@ def note_owner(tx: Tx, disk: str, owner: str | None) -> bool:
 
 def pending(tx: Tx, kind: str, field: str) -> set[str]:
     """The values of one field of the commands of that type that have not ended."""
+    return {one[field] for one in commands(tx, kind)}
+
+
+def commands(tx: Tx, kind: str) -> list[dict[str, Any]]:
+    """The commands of that type that have not ended."""
     query = select(operation.c.command).where(operation.c.type == kind, operation.c.ended_at.is_(None))
-    return {row.command[field] for row in tx.execute(query)}
+    return [row.command for row in tx.execute(query)]
 
 
 def unfinished(tx: Tx, keys: Sequence[str]) -> set[str]:

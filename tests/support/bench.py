@@ -95,7 +95,8 @@ class Bench(Record):
         """The head begins: its row, its network."""
         with self.database.write() as tx:
             networks.keep(tx, NETWORK)
-        presence = Presence(dict.fromkeys(self.target.shards, NETWORK.portal))
+        address = NETWORK.portal.partition(":")[0]
+        presence = Presence({shard: f"{address}:{3260 + int(shard)}" for shard in self.target.shards})
         Keeper(self.database, self.identity, presence).start()
         return self
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from bmid.engine.submission import Submission
+from bmid.handlers.move_portal import MovePortal
 from bmid.handlers.restore_export import RestoreExport
 from bmid.handlers.retry_boot import RetryBoot
 from bmid.model.operation import Operation
+from bmid.store import operations
 from tests.support.bench import Bench
 from tests.support.recipe import Recipe, public
 
@@ -96,6 +99,18 @@ def _restore(bench: Bench) -> Operation:
     return bench.submit(RestoreExport(node="n1", disk=bench.view().node("n1").disk))
 
 
+def _move(bench: Bench) -> Operation:
+    """As one that takes over writes it down: the rows have moved, the exports are to follow."""
+    submission = Submission(bench.registry, "h1", "/bmid/h1")
+    move = MovePortal(address="10.77.0.1", portals=("10.77.0.1:3260",), origin="h0", head="h1", why="dead")
+    restore = RestoreExport(node="n1", disk=bench.view().node("n1").disk)
+    with bench.database.write() as tx:
+        group = operations.find(tx, submission.submit(tx, move))
+        submission.submit(tx, restore, group)
+    assert group is not None
+    return group
+
+
 NODE_RECIPES: dict[str, list[Recipe]] = {
     "bmi.node.register.v1": [Recipe("register", public("node.register", node="n2", macs=["52:54:00:00:00:02"]))],
     "bmi.node.remove.v1": [Recipe("remove", public("node.remove", node="n1"))],
@@ -133,6 +148,7 @@ NODE_RECIPES: dict[str, list[Recipe]] = {
         Recipe("group", public("node.power", **GROUP, action="cycle"), _two_mapped),
     ],
     "bmi.export.restore.v1": [Recipe("restore", _restore, _forgotten)],
+    "bmi.portal.move.v1": [Recipe("move", _move, _forgotten)],
     "bmi.boot.retry.v1": [Recipe("retry", _retry, _mapped)],
 }
 DISK_RECIPES: dict[str, list[Recipe]] = {

@@ -19,6 +19,7 @@ from bmid.model.entity import (
     ImageDefault,
     Network,
     Node,
+    Portal,
     PowerAddress,
     Project,
     default_id,
@@ -108,6 +109,9 @@ class MemoryView(View):
 
     def portal(self, head: str, shard: str) -> str | None:
         return next((one.portal for one in self.shards if (one.head, one.shard) == (head, shard)), None)
+
+    def carried(self, portal: str) -> Portal | None:
+        return self._one(Portal, portal=portal)
 
     def number(self) -> int:
         return next(self._numbers)

@@ -39,6 +39,13 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "bmi.export.restore.v1": {"node": "n1", "disk": "d"},
     "bmi.site.reconcile.v1": {"head": "h1", "shared": True},
     "bmi.orphan.remove.v1": {"kind": "disk-orphaned", "id": "x", "head": "", "project": "p1", "name": "d"},
+    "bmi.portal.move.v1": {
+        "address": "10.0.0.1",
+        "portals": ["10.0.0.1:3260"],
+        "origin": "h1",
+        "head": "h2",
+        "why": "dead",
+    },
 }
 
 

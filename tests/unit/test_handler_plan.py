@@ -42,7 +42,8 @@ def test_a_map_is_clone_export_pointer_power() -> None:
     """First it is asked whether that is allowed; the visible step comes last."""
     plan = map_node.plan(map_command(), context(project(), image(), node()))
     bmc = vars(BMC)
-    made = replace(disk(), id=OPERATION, name=f"n1-{OPERATION[-12:]}", number=1, state=DiskState.MAKING)
+    given = disk(portal="10.77.0.1:3260", number=1, state=DiskState.MAKING)
+    made = replace(given, id=OPERATION, name=f"n1-{OPERATION[-12:]}")
     clone = plan.stages[1][0]
     assert isinstance(clone, CloneDisk)
     assert (clone.image, clone.disk) == ("id-debian", OPERATION)
@@ -54,6 +55,7 @@ def test_a_map_is_clone_export_pointer_power() -> None:
             PointBoot(
                 node="n1", disk=OPERATION, shard="0", generation=1, mac="52:54:00:00:00:01", address="10.77.0.10",
                 hostname="n1", firmware="any", iqn=IQN, initiator="iqn.2026-11.org.example.bmi:node.n1",
+                    portal="10.77.0.1:3260",
             ),
         ),
         (CyclePower(**bmc),),

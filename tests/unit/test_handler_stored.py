@@ -40,6 +40,11 @@ PLANS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     ("image.export", {**IMAGE, "to": {"rbd": RBD}}, ON),
     ("image.remove", IMAGE, (image(),)),
     ("boot.retry", {"node": "n1", "disk": "id-d1"}, (*ON, boot())),
+    (
+        "portal.move",
+        {"address": "10.0.0.1", "portals": ["10.0.0.1:3260"], "origin": "h1", "head": "h2", "why": "dead"},
+        (),
+    ),
     ("export.restore", {"node": "n1", "disk": "id-d1"}, SEEDED),
 ]
 IDS = [f"{kind}-{number}" for number, (kind, _, _) in enumerate(PLANS)]

@@ -7,6 +7,7 @@ addresses count as much as the watchers. Only fencing lives here; when to fence 
 from __future__ import annotations
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from time import monotonic
 
@@ -15,10 +16,11 @@ import rbd
 from bmid.drivers.storage.ceph_connection import CephSession
 from bmid.errors import TransientError
 
-__all__ = ["fence", "watchers"]
+__all__ = ["cut_off", "fence", "watchers"]
 
 # Longer than the longest freeze that a machine comes back from with its memory.
 _BLOCKLIST_SECONDS = 30 * 86400.0
+_AT_ONCE = 32  # commands to the monitors at a time
 _PAUSE = 0.02  # seconds between two looks at the watchers
 
 
@@ -39,14 +41,33 @@ def fence(ceph: CephSession, name: str, recorded: Collection[str], timeout: floa
     addresses = set(recorded).union(_present(ceph, name))
     if not addresses:
         return
-    for address in sorted(addresses):
-        ceph.command(prefix="osd blocklist", blocklistop="add", addr=address, expire=_BLOCKLIST_SECONDS)
+    # One that is there already needs no map of its own: adding it again doesn't change when it expires.
+    for address in sorted(addresses - _listed(ceph)):
+        _add(ceph, address)
     # With the new map, whatever we ask of an OSD makes it take that map first.
     ceph.cluster.wait_for_latest_osdmap()
-    listed = set(ceph.command(prefix="osd dump")["blocklist"])
-    if missing := addresses - listed:
+    if missing := addresses - _listed(ceph):
         raise TransientError("fence-unverified", f"not in Ceph's blocklist: {', '.join(sorted(missing))}")
     _await_silence(ceph, name, timeout)
+
+
+def cut_off(ceph: CephSession, addresses: Collection[str]) -> None:
+    """Blocklist many addresses: side by side, since the monitors take what comes together in one round.
+
+    Raises rados.Error.
+    """
+    missing = sorted(set(addresses) - _listed(ceph))
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fence") as pool:
+        list(pool.map(lambda address: _add(ceph, address), missing))
+    ceph.cluster.wait_for_latest_osdmap()
+
+
+def _add(ceph: CephSession, address: str) -> None:
+    ceph.command(prefix="osd blocklist", blocklistop="add", addr=address, expire=_BLOCKLIST_SECONDS)
+
+
+def _listed(ceph: CephSession) -> set[str]:
+    return set(ceph.command(prefix="osd dump")["blocklist"])
 
 
 def _present(ceph: CephSession, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables of the things that BMI knows: projects, images, nodes, networks, disks and their boots, heads."""
+"""Tables of the things that BMI knows: projects, images, nodes, networks, disks and their boots, heads and portals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqlalchemy import (
 from bmid.store.column import Instant
 from bmid.store.schema.base import METADATA, identifier
 
-__all__ = ["boot", "disk", "head", "image", "image_default", "network", "node", "node_mac", "project"]
+__all__ = ["boot", "disk", "head", "image", "image_default", "network", "node", "node_mac", "portal", "project"]
 
 project = Table(
     "project", METADATA, identifier(), Column("name", String(63), unique=True), Column("created_at", Instant)
@@ -109,6 +109,7 @@ disk = Table(
     Column("generation", Integer, nullable=False),
     Column("owner", Text),
     Column("seed", JSON(none_as_null=True)),
+    Column("portal", String(64)),  # IP:PORT, as its node was told; null: that of its home's own shard
     UniqueConstraint("project", "name"),
     UniqueConstraint("network", "address"),
     Index("ix_disk_home", "head", "shard"),
@@ -143,4 +144,16 @@ head = Table(
     Column("draining", Boolean, nullable=False, server_default=false()),
     Column("version", String(32), nullable=False, server_default=""),
     Column("url", String(255), nullable=False, server_default=""),
+)
+
+portal = Table(
+    "portal",
+    METADATA,
+    Column("portal", String(64), primary_key=True),  # IP:PORT
+    Column("head", String(63), nullable=False),
+    Column("shard", String(63), nullable=False),
+    Column("native", String(63), nullable=False),
+    Column("bound_for", String(63)),
+    Column("withdrawn_at", Instant),
+    Column("ready", Boolean, nullable=False),
 )

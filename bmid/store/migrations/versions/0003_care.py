@@ -10,7 +10,7 @@ from bmid.store.schema import METADATA
 revision = "0003"
 down_revision = "0002"
 
-ADDED: dict[str, tuple[str, ...]] = {}
+ADDED: dict[str, tuple[str, ...]] = {"disk": ("portal",)}
 INDEXES: tuple[str, ...] = ()
 
 

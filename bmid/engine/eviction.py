@@ -1,0 +1,85 @@
+"""Eviction: what this head still has for disks that are another head's by now goes, at once.
+
+A head that was frozen wakes with targets that were fenced meanwhile; what a fenced one answers to a read may hold
+bytes of another. Only what the rows place elsewhere is touched: whatever no row knows is somebody else's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from bmid.engine.identity import Identity, Ports
+from bmid.errors import TransientError
+from bmid.store import heads
+from bmid.store.database import Database
+
+__all__ = ["Eviction"]
+
+log = structlog.get_logger(__name__)
+EVERY = 30  # turns after which it looks though no disk has left
+
+
+@dataclass(frozen=True)
+class _Stray:
+    """Something here that belongs to a disk, and how it is removed."""
+
+    disk: str
+    what: str
+    remove: Callable[[], None]
+
+
+class Eviction:
+    """Looks when a disk has left, at the start, and now and then."""
+
+    def __init__(self, database: Database, ports: Ports, iqn_prefix: str, identity: Identity) -> None:
+        self._database = database
+        self._ports = ports
+        self._prefix = f"{iqn_prefix}:"
+        self._identity = identity
+        self._homed: set[str] | None = None
+        self._turns = 0
+
+    def run_once(self) -> int:
+        """How many things were removed."""
+        with self._database.read() as tx:
+            homed = {disk.id for disk in heads.homed(tx, self._identity.head)}
+        before, self._turns = self._homed, self._turns + 1
+        if before is not None and before <= homed and self._turns % EVERY:
+            return 0
+        removed, whole = 0, True
+        try:
+            strays = [stray for stray in self._strays() if stray.disk not in homed]
+            removed = sum(self._evict(stray) for stray in strays)
+        except TransientError as error:
+            whole = False
+            log.warning("eviction.interrupted", detail=str(error))
+        if whole:
+            self._homed = homed
+        if removed:
+            log.warning("head.cleared", removed=removed)
+        return removed
+
+    def _strays(self) -> Iterator[_Stray]:
+        """Boot pointers first: a node never boots what is about to go."""
+        boot, target, seeds = self._ports.boot, self._ports.target, self._ports.seeds
+        for pointer in boot.pointers():
+            yield _Stray(pointer.disk, "pointer", partial(boot.clear, pointer.address, pointer.disk))
+        for shard in target.shards:
+            for export in target.exports(shard):
+                disk = export.iqn.removeprefix(self._prefix)
+                if disk != export.iqn:
+                    yield _Stray(disk, "target", partial(target.remove, shard, export.number, disk))
+        for disk in seeds.inventory():
+            yield _Stray(disk, "seed", partial(seeds.remove, disk))
+
+    def _evict(self, stray: _Stray) -> bool:
+        """Remove it while its disk's row is held: a disk that comes back to this head comes after that."""
+        with self._database.write() as tx:
+            if not heads.elsewhere(tx, stray.disk, self._identity.head):
+                return False
+            stray.remove()
+        return True

@@ -1,0 +1,82 @@
+"""Two heads of one site on memory twins: storage and database are shared, targets and boot pointers each one's own."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+from bmid.drivers.boot.memory import MemoryBoot
+from bmid.drivers.seed.memory import MemorySeeds
+from bmid.engine.acceptance import Acceptance
+from bmid.engine.eviction import Eviction
+from bmid.engine.keeper import Keeper
+from bmid.engine.takeover import Takeover
+from bmid.model.entity import Portal
+from bmid.store import networks, portals
+from bmid.store.heads import Presence
+from tests.support.bench import MIB, NETWORK, Bench
+from tests.support.twin import LinkedTarget
+
+__all__ = ["DEAD_AFTER", "Twins"]
+
+DEAD_AFTER = 60.0
+
+
+class Twins:
+    """Heads h1 (10.77.0.1) and h2 (10.77.0.2), each as a bench. What is asked of the site is asked of `a`."""
+
+    def __init__(self, folder: Path, blank: Path | None = None) -> None:
+        self.a = Bench(folder, blank=blank)
+        self.b = copy.copy(self.a)
+        self.b.target = LinkedTarget(self.a.storage)
+        self.b.target._numbers = itertools.count(1001)  # clients of their own
+        self.b.boot, self.b.seeds = MemoryBoot(), MemorySeeds()
+        self.local = {"10.77.0.1": "h1", "10.77.0.2": "h2"}
+        for bench, name in ((self.a, "h1"), (self.b, "h2")):
+            bench.identity = replace(bench.new_identity(name), dead_after=DEAD_AFTER)
+            bench.acceptance = Acceptance(
+                bench.database, bench.registry, bench.site, bench.identity, bench._ring, limit=64 * MIB
+            )
+        with self.a.database.write() as tx:
+            networks.keep(tx, NETWORK)
+        self.keepers = {bench.identity.head: self._keeper(bench) for bench in (self.a, self.b)}
+        for keeper in self.keepers.values():
+            keeper.start()
+
+    def _keeper(self, bench: Bench) -> Keeper:
+        address = {"h1": "10.77.0.1", "h2": "10.77.0.2"}[bench.identity.head]
+        shards = {shard: f"{address}:{3260 + int(shard)}" for shard in bench.target.shards}
+        return Keeper(bench.database, bench.identity, Presence(shards))
+
+    def takeover(self, bench: Bench) -> Takeover:
+        """That of a head; its addresses are those that `local` says."""
+        head = bench.identity.head
+        return Takeover(
+            bench.database,
+            bench.registry,
+            bench.storage,
+            bench.identity,
+            lambda address: self.local[address] == head,
+            bench._ring,
+        )
+
+    def eviction(self, bench: Bench) -> Eviction:
+        """That of a head."""
+        return Eviction(bench.database, bench.ports(), bench.site.iqn_prefix, bench.identity)
+
+    def portals(self) -> dict[str, Portal]:
+        """The rows."""
+        with self.a.database.read() as tx:
+            return {one.portal: one for one in portals.every(tx)}
+
+    def pass_by(self, seconds: float, *alive: str) -> None:
+        """Time in which only these heads are heard of."""
+        self.a.clock.advance(seconds)
+        for name in alive:
+            self.keepers[name].run_once()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.a.close()
