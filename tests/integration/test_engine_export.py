@@ -1,0 +1,79 @@
+"""Targets that were forgotten are put back, and whoever had a disk before is cut off. On virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bmid.model.entity import Disk
+from tests.support.bench import Bench
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
+    """A site with a mapped node."""
+    site = Bench(tmp_path, blank=blank).open()
+    site.furnish("n1")
+    site.do("node.map", project="p1", node="n1", image="debian")
+    yield site
+    site.close()
+
+
+def the_disk(bench: Bench) -> Disk:
+    (one,) = bench.view().disks()
+    return one  # type: ignore[no-any-return]
+
+
+def test_forgotten_targets_are_put_back(tmp_path: Path, blank: Path) -> None:
+    """All of them, by operations that wait for their node's turn; pointers too; nobody is power cycled."""
+    bench = Bench(tmp_path, blank=blank).open()
+    names = ("n1", "n2", "n3")
+    bench.furnish(*names)
+    for name in names:
+        bench.do("node.map", project="p1", node=name, image="debian")
+    watch = bench.export_watch()
+    assert watch.run_once() == 0
+    for shard in bench.target.shards:
+        bench.target.restart(shard)
+    assert watch.run_once() == 3
+    watch.run_once()
+    assert [one.type for one in bench.view().operations()].count("bmi.export.restore.v1") == 3
+    bench.settle()
+    assert bench.unexplained() == []
+    assert watch.run_once() == 0
+    assert [bench.power.switch(f"bmc-{name}").starts for name in names] == [1, 1, 1]
+    assert {disk.owner for disk in bench.view().disks()} == {client for _, client in bench.target.clients.values()}
+    bench.close()
+
+
+def test_the_client_that_exported_it_before_is_cut_off(bench: Bench) -> None:
+    """A daemon that was thought dead can't write to the disk any more."""
+    disk = the_disk(bench)
+    before = disk.owner
+    bench.target.restart(disk.shard)
+    assert bench.storage.has_open(disk.id, before)
+    bench.export_watch().run_once()
+    bench.settle()
+    assert not bench.storage.has_open(disk.id, before)
+    assert bench.storage.has_open(disk.id, the_disk(bench).owner)
+
+
+def test_a_shard_that_does_not_answer_is_no_reason_to_restore(bench: Bench) -> None:
+    """It may stand there with all its sessions."""
+    bench.target.down.add("0")
+    assert bench.export_watch().run_once() == 0
+    assert "bmi.export.restore.v1" not in [one.type for one in bench.view().operations()]
+
+
+def test_what_is_being_unmapped_is_not_put_back(bench: Bench) -> None:
+    """The unmap has the node."""
+    bench.power.switch("bmc-n1").lies = True
+    bench.command("node.unmap", project="p1", node="n1")
+    bench.worker().run_once()
+    bench.target.restart("0")
+    bench.export_watch().run_once()
+    assert "bmi.export.restore.v1" not in [one.type for one in bench.view().operations()]
