@@ -22,7 +22,7 @@ class Breaker:
 
     def __init__(self, site: Site, faults: Sequence[Fault], tell: Callable[[str], None]) -> None:
         self.count: Counter[str] = Counter()
-        self.ended: list[tuple[float, Fault]] = []  # by time.monotonic
+        self.ended: list[tuple[float, float, Fault]] = []  # begin and end by time.monotonic
         self.now: set[str] = set()
         self.failed: list[str] = []
         self._site = site
@@ -58,10 +58,13 @@ class Breaker:
             if self._stop.wait(max(0.0, self._began + fault.begin - time.monotonic())):
                 return
             self._tell(f"{fault.begin:6.1f} s  {fault.kind} {fault.part} for {fault.end - fault.begin:.1f} s")
+            begin = time.monotonic()
             self._harm(fault)
             self._stop.wait(max(0.0, self._began + fault.end - time.monotonic()))
             try:
-                self._mend(fault)
+                self._hand(fault)[1]()
+                self.now.discard(fault.part)
+                self.ended.append((begin, time.monotonic(), fault))
             except LabError as error:
                 self.failed.append(f"{fault.part} did not come back: {error}")
                 return
@@ -70,11 +73,6 @@ class Breaker:
         self.now.add(fault.part)
         self.count[fault.name] += 1
         self._hand(fault)[0]()
-
-    def _mend(self, fault: Fault) -> None:
-        self._hand(fault)[1]()
-        self.now.discard(fault.part)
-        self.ended.append((time.monotonic(), fault))
 
     def _hand(self, fault: Fault) -> tuple[Callable[[], None], Callable[[], None]]:
         """What harms, and what mends."""

@@ -37,7 +37,6 @@ class Initiator:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         self._heard = b""
-        self._asked = 0  # prompts that are still to come
         self._url = url
 
     def open(self, seconds: float) -> None:
@@ -48,9 +47,9 @@ class Initiator:
             raise Broken(said.strip()[-200:])
 
     def write(self, offset: int, data: bytes, seconds: float) -> None:
-        """Write and flush. Broken: it was told that it failed. Stalled: `resume` goes on waiting."""
+        """Write, and have it on disk. Broken: it was told that it failed. Stalled: `resume` goes on waiting."""
         self._file.write_bytes(data)
-        self._send(f"write -s {self._file} {offset} {len(data)}\nflush", prompts=2)
+        self._send(f"write -f -s {self._file} {offset} {len(data)}")
         self.resume(len(data), seconds)
 
     def resume(self, size: int, seconds: float) -> None:
@@ -68,11 +67,12 @@ class Initiator:
 
     def ask(self, command: str, seconds: float) -> str:
         """What it says to a command; none: to having been started."""
-        self._send(command, prompts=1)
+        self._send(command)
         return self._hear(seconds)
 
-    def _send(self, text: str, prompts: int) -> None:
-        self._heard, self._asked = b"", prompts
+    def _send(self, text: str) -> None:
+        """One command at a time: of two lines it would read the second only when a third one comes."""
+        self._heard = b""
         if not text:
             return
         try:
@@ -82,7 +82,7 @@ class Initiator:
 
     def _hear(self, seconds: float) -> str:
         last = time.monotonic() + seconds
-        while self._heard.count(PROMPT) < self._asked:
+        while PROMPT not in self._heard:
             left = last - time.monotonic()
             if left <= 0:
                 raise Stalled("no answer")

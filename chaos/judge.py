@@ -151,7 +151,7 @@ class Judge:
             operation = schema.operation.c
             rows = tx.execute(select(operation.command, operation.plan).where(operation.plan.is_not(None))).all()
         told: dict[str, str] = defaultdict(str)
-        for command, plan in rows:
+        for command, plan in ((command, plan) for command, plan in rows if plan):
             node = command.get("node") or (plan.get("memo") or {}).get("node") or ""
             told[node] += json.dumps(plan)
         return [

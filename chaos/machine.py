@@ -73,6 +73,7 @@ class Machine:
         self.alive = not bmc
         self.sightings: set[str] = set()  # disks that it was led to
         self.longest_stall = 0.0
+        self.troubles: list[str] = []
         self._folder = folder
         self._places = places
         self._roads = roads
@@ -134,7 +135,8 @@ class Machine:
             road = self._roads.road(lambda portal=way.portal: self._reach(portal), way.address)  # type: ignore[misc]
             try:
                 self._boot(way, road)
-            except (Broken, Stalled):
+            except (Broken, Stalled) as error:
+                self.troubles.append(f"{self.name}: {way.disk}: {error}")
                 self._ended.wait(self._chance.uniform(0.3, 1.5))
             finally:
                 with self._lock:

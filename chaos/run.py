@@ -29,7 +29,7 @@ __all__ = ["Run"]
 
 PROJECTS = ("p1", "p2", "p3")
 PUBLISHERS = (("alice", "a1"), ("alice", "a2"), ("bob", "b1"), ("bob", "b2"))
-PACE = 1.6  # seconds between two commands of a publisher, on average
+PACE = 1.2  # seconds between two commands of a publisher, on average
 MOST = 60  # commands on their way, from which on publishers wait
 PATIENCE = 240.0  # seconds after the last fault until all must be quiet
 
@@ -134,6 +134,9 @@ class Run:
         try:
             self._wait_quiet(judge)
             site.stop_machines()
+            (site.folder / "nodes.log").write_text(
+                "\n".join(one for machine in site.machines for one in machine.troubles)
+            )
             self._figures()
             sent, heard = self._sent(), dict(self._subscriber.events)
             report.events = len(heard)
@@ -178,14 +181,16 @@ class Run:
         report.recovery = self._recovery()
 
     def _recovery(self) -> tuple[float, str]:
-        """Of all faults the longest time from the end to the end of a command that was sent afterwards."""
+        """The longest time that a command was under way with nothing broken, and what had been broken last before."""
         sent = {one: at for publisher in self._publishers for one, (at, _) in publisher.sent.items()}
-        found = [(0.0, "no fault")]
-        for moment, fault in self._breaker.ended:
-            after = [end for one, end in self._first_end.items() if sent.get(one, 0.0) >= moment]
-            if after:
-                found.append((min(after) - moment, f"{fault.kind} {fault.part} at {fault.begin:.0f} s"))
-        return max(found)
+        longest = (0.0, "no fault")
+        for one, end in self._first_end.items():
+            begun = [(until, fault) for since, until, fault in self._breaker.ended if since <= end]
+            until, fault = max(begun, key=lambda each: each[0], default=(end, None))
+            waited = end - max(until, sent.get(one, end))
+            if fault and waited > longest[0]:
+                longest = (waited, f"{fault.kind} {fault.part} at {fault.begin:.0f} s")
+        return longest
 
     def _stop(self) -> None:
         for publisher in self._publishers:

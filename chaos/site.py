@@ -22,7 +22,7 @@ from lab.ceph import Ceph
 from lab.postgresql import PostgreSQL
 from lab.process import LabError, free_port
 from lab.rabbitmq import RabbitMQ
-from lab.redfish import Server
+from lab.redfish import Handler, Server
 from lab.tgtd import Tgtd
 from lab.together import side_by_side
 
@@ -61,6 +61,13 @@ class Head:
     def name(self) -> str:
         """Its name."""
         return self.bmid.name
+
+
+class _Quiet(Handler):
+    """Its log is nobody's."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
 
 
 class Site:
@@ -127,6 +134,7 @@ class Site:
             SECRET.strip().replace("\n", ":"),
         )
         self._server = Server(port, service)
+        self._server.RequestHandlerClass = _Quiet
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name="bmc", daemon=True).start()
         return f"http://127.0.0.1:{port}"
 
