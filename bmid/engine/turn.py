@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from bmid.engine.auditor import Auditor
 from bmid.errors import ClaimLost, Refused
 from bmid.messages.operation import OperationProgressed
@@ -25,6 +27,7 @@ from bmid.store.view import StoreView
 
 __all__ = ["Turn"]
 
+log = structlog.get_logger(__name__)
 TOLD = "told"  # the mark of when subscribers were told of progress
 GAP = timedelta(seconds=1)
 
@@ -73,6 +76,8 @@ class Turn:
         """ClaimLost, unless all claims are still ours. Called before each driver call."""
         with self._database.read() as tx:
             claims.verify(tx, self._held, self._holder, self.operation)
+        # Of all heads' logs together: the epochs of a key never go back, or two of them acted on it at a time.
+        log.debug("driver.called", held={one.key: one.epoch for one in self._held})
 
     def verify_in(self, tx: Tx) -> None:
         """The same, in a transaction that goes on to write."""
