@@ -89,7 +89,16 @@ class ExportDisk(Step):
             return False
         if status.seed != (export.seed.path if export.seed else None):
             return False
-        return status.user == self.disk and world.storage.owner(self.disk) == recorded
+        return status.user == self.disk and self._only(world, recorded)
+
+    def _only(self, world: World, recorded: str | None) -> bool:
+        """Whether the client that was noted has the disk open, and nobody beside it."""
+        try:
+            return world.storage.owner(self.disk) == recorded
+        except TransientError as error:
+            if error.problem.slug != "owner-unclear":
+                raise
+            return False
 
 
 class NoteSessions(Step):

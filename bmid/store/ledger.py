@@ -84,7 +84,6 @@ def _ends(tx: Tx, ends: Mapping[str, Sequence[str]], since: datetime) -> Iterato
 
 def _left(tx: Tx) -> Iterator[Finding]:
     going_on = select(operation.c.id).where(operation.c.ended_at.is_(None))
-    mapped = select(disk.c.id).where(disk.c.state != "parked")
     for kind, what, query in (
         (
             Kind.CLAIM_LEFT,
@@ -101,8 +100,8 @@ def _left(tx: Tx) -> Iterator[Finding]:
         ),
         (
             Kind.BOOT_LEFT,
-            "the boot of disk {} is watched, which no node has",
-            select(boot.c.disk).where(boot.c.disk.not_in(mapped)),
+            "the boot of disk {} is watched, which has no row",
+            select(boot.c.disk).where(boot.c.disk.not_in(select(disk.c.id))),
         ),
         (
             Kind.UPLOAD_LEFT,

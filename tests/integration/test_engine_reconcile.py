@@ -1,0 +1,283 @@
+"""Looks at the world: what is missing comes back, what nobody knows goes in its time, what isn't ours stays."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, update
+
+from bmid.drivers.base import Backing, Export
+from bmid.errors import PermanentError, TransientError
+from bmid.handlers.reconcile_site import ReconcileSite
+from bmid.model.finding import Kind
+from bmid.store import findings, outbox, schema
+from lab.postgresql import PostgreSQL
+from tests.support.bench import Bench
+from tests.support.recipe_site import ORPHAN, orphan
+
+pytestmark = pytest.mark.usefixtures("quiet")
+DAY = 86400.0
+N1 = {"project": "p1", "node": "n1"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
+    """A site with one image and a node that is mapped to it, with a seed."""
+    site = Bench(tmp_path, blank=blank, quarantine=DAY).open()
+    site.furnish("n1")
+    site.do("node.map", **N1, image="debian", user_data="#!/bin/sh\n")
+    yield site
+    site.close()
+
+
+def look(bench: Bench, **more: Any) -> dict[str, Any]:
+    """One look, and what it says."""
+    one = bench.submit(ReconcileSite(head="h1", shared=True, **more))
+    bench.settle()
+    return bench.final(one.id)["data"]
+
+
+def noted(bench: Bench) -> Counter[str]:
+    """The findings that are kept."""
+    with bench.database.read() as tx:
+        return Counter(one.finding.kind.value for one in findings.noted(tx))
+
+
+def test_a_site_that_is_as_its_rows_say_has_no_findings(bench: Bench) -> None:
+    told = look(bench)
+    assert (told["findings"], told["mended"], told["failed"], told["silent"]) == ({}, 0, 0, {})
+
+
+def test_what_a_mapped_disk_needs_is_put_back_at_the_first_look(bench: Bench) -> None:
+    """All of it by one operation."""
+    bench.target.restart("0")
+    bench.target.restart("1")
+    bench.boot.entries.clear()
+    bench.seeds.volumes.clear()
+    told = look(bench)
+    assert told["findings"] == {"pointer-missing": 1, "seed-missing": 1, "target-missing": 1}
+    assert (told["mended"], told["failed"]) == (1, 0)
+    assert bench.unexplained() == []
+    assert look(bench)["findings"] == {}
+    assert noted(bench) == {}
+
+
+def test_a_pointer_to_the_disk_of_another_is_set_right(bench: Bench) -> None:
+    (address, entry), *_ = bench.boot.entries.items()
+    bench.boot.entries[address] = replace(entry, disk="e" * 32)
+    assert look(bench)["findings"] == {"pointer-astray": 1}
+    assert bench.boot.entries[address].disk == entry.disk
+    assert bench.unexplained() == []
+
+
+def test_a_disk_that_somebody_else_opened_is_fenced_when_a_second_look_sees_it(bench: Bench) -> None:
+    (disk,) = bench.view().disks()
+    bench.storage.open(disk.id, "10.9.9.9:0/1")
+    assert look(bench)["mended"] == 0
+    assert look(bench)["mended"] == 1
+    assert bench.storage.owner(disk.id) == bench.view().disks()[0].owner
+    assert not bench.storage.has_open(disk.id, "10.9.9.9:0/1")
+
+
+def orphans(bench: Bench) -> None:
+    """One of each kind, and the disk that they all belong to."""
+    orphan(bench)
+    (disk,) = bench.view().disks()
+    image = "a" * 32
+    bench.storage.create_image(image, 512)
+    bench.storage.seal_image(image, {"kind": "image", "id": image, "project": "p1", "image": "gone"})
+    iqn = bench.site.target(ORPHAN)
+    bench.target.create("0", Export(99, iqn, Backing("rdwr", f"memory:{ORPHAN}"), "10.77.0.99", ORPHAN, "secret"))
+    entry = next(iter(bench.boot.entries.values()))
+    bench.boot.entries["10.77.0.99"] = replace(entry, address="10.77.0.99", disk=ORPHAN)
+    bench.seeds.volumes[ORPHAN] = {}
+    bench.storage.freeze(disk.id, "b" * 32)
+    (bench.exports / f".{'c' * 32}.part").write_bytes(b"x")
+
+
+ORPHANS = {"disk-orphaned", "image-orphaned", "target-orphaned", "pointer-orphaned", "seed-orphaned",
+           "snapshot-orphaned", "export-left"}  # fmt: skip
+
+
+def test_orphans_go_after_two_looks_and_the_quarantine_and_not_before(bench: Bench) -> None:
+    """A disk after its target, since a node may use it until then. What is in the storage goes to the trash."""
+    orphans(bench)
+    assert set(look(bench)["findings"]) == ORPHANS
+    bench.clock.advance(DAY - 60)
+    assert look(bench)["mended"] == 0
+    assert set(noted(bench)) == ORPHANS
+    bench.clock.advance(120)
+    assert look(bench)["mended"] == len(ORPHANS) - 1
+    assert set(look(bench)["findings"]) == {"disk-orphaned"}
+    assert bench.unexplained() == []
+    assert {(one.kind, one.id) for one in bench.storage.trash()} == {("disk", ORPHAN), ("image", "a" * 32)}
+    assert look(bench)["findings"] == {}
+
+
+def test_one_look_is_never_enough_however_long_ago_it_was(bench: Bench) -> None:
+    orphan(bench)
+    bench.site = replace(bench.site, quarantine=0.0)
+    assert look(bench)["mended"] == 0
+    assert look(bench)["mended"] == 1
+
+
+def test_an_orphan_that_was_gone_meanwhile_begins_its_quarantine_anew(bench: Bench) -> None:
+    orphan(bench)
+    look(bench)
+    bench.storage.discard(ORPHAN, {})
+    look(bench)
+    orphan(bench)
+    bench.clock.advance(2 * DAY)
+    assert look(bench)["mended"] == 0
+
+
+def test_a_disk_that_no_row_knows_and_somebody_uses_stays(bench: Bench) -> None:
+    orphan(bench)
+    bench.storage.open(ORPHAN, "10.9.9.9:0/1")
+    look(bench)
+    bench.clock.advance(2 * DAY)
+    told = look(bench)
+    assert (told["mended"], told["failed"]) == (0, 1)
+    assert bench.storage.has_open(ORPHAN, "10.9.9.9:0/1")
+
+
+def test_strangers_are_told_of_and_never_touched(bench: Bench) -> None:
+    (image,) = bench.view().images()
+    bench.storage.clone(image.id, "theirs", {"owner": "somebody"})
+    bench.target.create("1", Export(98, "iqn.2000-01.other:x", Backing("rdwr", "memory:theirs"), "10.1.1.1", "u", "s"))
+    for _ in range(3):
+        assert look(bench)["findings"] == {"stranger": 2}
+        bench.clock.advance(30 * DAY)
+    assert bench.target.status("1", 98) is not None
+    assert any(one.id == "theirs" for one in bench.storage.inventory())
+
+
+def test_what_is_asked_for_alone_is_mended_alone(bench: Bench) -> None:
+    bench.boot.entries.clear()
+    with bench.database.write() as tx:
+        tx.execute(update(schema.claim).values(holder="h9/i9", operation="ended", expires_at=tx.now))
+    assert look(bench, only=(Kind.CLAIM_LEFT,))["findings"].keys() == {"claim-left", "pointer-missing"}
+    assert look(bench)["findings"] == {"pointer-missing": 1}
+    assert bench.unexplained() == []
+
+
+@pytest.mark.parametrize("error", [TransientError("down", "no answer"), PermanentError("gone", "not there")])
+def test_a_part_that_gives_no_answer_is_named_and_what_was_found_there_is_kept(bench: Bench, error: Exception) -> None:
+    """Nothing is mended by silence, and no quarantine begins anew."""
+    orphan(bench)
+    look(bench)
+
+    def fail(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "inventory":
+            raise error
+
+    bench.storage._before = fail
+    assert look(bench)["silent"] == {"storage": str(error)}
+    bench.storage._before = lambda name, arguments: None
+    assert noted(bench) == {"disk-orphaned": 1}
+    bench.clock.advance(2 * DAY)
+    assert look(bench)["mended"] == 1
+
+
+def test_a_node_that_is_just_being_mapped_is_no_finding(bench: Bench) -> None:
+    """Its operation waits; what it has made so far is neither missing nor left."""
+
+    def fail(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "point":
+            raise TransientError("boot-folder", "no space")
+
+    bench.register("n2")
+    bench.boot.before = fail
+    bench.command("node.map", project="p1", node="n2", image="debian")
+    bench.settle(seconds=5)
+    one = bench.submit(ReconcileSite(head="h1", shared=True))
+    bench.settle(seconds=5)
+    assert bench.final(one.id)["data"]["findings"] == {}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path, blank: Path) -> Iterator[Bench]:
+    """A site on each database, with a success and a failure behind it."""
+    if request.param == "postgresql":
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        copied = request.getfixturevalue("blank_postgresql")
+        site = Bench(tmp_path, url=server.create_database(f"ledger_{secrets.token_hex(3)}", copied)).open()
+    else:
+        site = Bench(tmp_path, blank=blank).open()
+    site.do("project.create", project="p1")
+    site.do("image.import", project="p1", image="none", source={"file": "none"})
+    yield site
+    site.close()
+
+
+def _events(bench: Bench) -> list[Any]:
+    with bench.database.write() as tx:
+        outbox.assign(tx, 1000)
+        outbox.mark(tx, outbox.unpublished(tx, 1000), unrouted=False)
+        table = schema.outbox
+        return list(tx.execute(table.select().order_by(table.c.id)))
+
+
+def test_the_rows_of_a_site_at_peace_have_no_faults(ledger: Bench) -> None:
+    _events(ledger)
+    assert look(ledger)["findings"] == {}
+    ledger.clock.advance(30 * DAY)
+    assert look(ledger)["findings"] == {}
+
+
+def test_a_lost_failure_is_told_again_and_a_lost_success_stays_known(ledger: Bench) -> None:
+    """The gaps that they leave in the counts of events stay as well: what was said there nobody knows. A subject whose
+    only event is lost has no neighbours that would tell."""
+    ends = [one for one in _events(ledger) if "accepted" not in one.type]
+    failure = next(one for one in ends if one.type == "bmi.operation.failed.v1")
+    success = next(one for one in ends if one.type == "bmi.project.create.v1" or "project.created" in one.type)
+    with ledger.database.write() as tx:
+        tx.execute(delete(schema.outbox).where(schema.outbox.c.id.in_([failure.id, success.id])))
+    told = look(ledger)
+    assert told["findings"] == {"end-missing": 2, "sequence-gap": 1, "position-gap": 2}
+    assert told["mended"] == 1
+    again = ledger.final(failure.operation)["data"]
+    assert again == failure.envelope["data"]
+    assert look(ledger)["findings"] == {"end-missing": 1, "sequence-gap": 1, "position-gap": 2}
+
+
+def test_an_end_that_was_told_twice_is_found(ledger: Bench) -> None:
+    one = next(one for one in _events(ledger) if one.type == "bmi.operation.failed.v1")
+    row = {**one._mapping, "id": 9999, "event": "another", "position": None}
+    with ledger.database.write() as tx:
+        tx.execute(insert(schema.outbox).values(row))
+    assert look(ledger)["findings"] == {"end-doubled": 1}
+
+
+def test_what_ended_operations_hold_is_given_back(ledger: Bench) -> None:
+    one = ledger.command("project.create", project="p1")
+    ledger.settle()
+    with ledger.database.write() as tx:
+        key = {"operation": one.id, "key": "node:n7", "exclusive": True, "seq": one.seq, "started": True}
+        tx.execute(insert(schema.operation_key).values(key))
+        held = {"key": "node:n7", "epoch": 7, "holder": "h1/i1", "operation": one.id, "expires_at": tx.now}
+        tx.execute(insert(schema.claim).values(held))
+    told = look(ledger)
+    assert (told["findings"], told["mended"]) == ({"claim-left": 1, "key-left": 1}, 2)
+    assert ledger.unexplained() == []
+    with ledger.database.read() as tx:
+        epochs = {row.key: row.epoch for row in tx.execute(schema.claim.select())}
+    assert epochs["node:n7"] == 7, "epochs never go back"
+
+
+def test_rows_of_what_has_none_any_more_go(bench: Bench) -> None:
+    """The database sees to it by itself, unless somebody writes to it who doesn't ask it to."""
+    with closing(sqlite3.connect(bench.folder / "bmid.db")) as raw:
+        raw.execute("INSERT INTO upload (operation, token_sha256, size_limit) VALUES ('gone', 'x', 1)")
+        raw.execute("UPDATE boot SET disk = 'gone'")
+        raw.commit()
+    assert look(bench)["findings"] == {"boot-left": 1, "upload-left": 1}
+    assert look(bench)["findings"] == {}
