@@ -66,17 +66,18 @@ class InlineExecutor(Executor):
 class LinkedTarget(MemoryTarget):
     """Targets that open the disks in the storage, as a tgtd does: one client of the storage for each target."""
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    def __init__(self, storage: MemoryStorage, address: str = "10.0.0.1") -> None:
         super().__init__(("0", "1"))
         self.storage = storage
         self.clients: dict[int, tuple[str, str]] = {}
+        self._address = address
         self._numbers = itertools.count(1)
 
     def create(self, shard: str, export: Export) -> None:
         """Made anew: another client."""
         self._let_go(export.number)
         super().create(shard, export)
-        disk, client = export.backing.path.removeprefix("memory:"), f"10.0.0.1:0/{next(self._numbers)}"
+        disk, client = export.backing.path.removeprefix("memory:"), f"{self._address}:0/{next(self._numbers)}"
         if self.storage.capabilities.owners:
             self.storage.open(disk, client)
         self.clients[export.number] = (disk, client)
@@ -92,8 +93,9 @@ class LinkedTarget(MemoryTarget):
 
     def restart(self, shard: str) -> None:
         """Its clients die with it, but the storage has not noticed yet."""
+        for number in self._standing[shard]:
+            self.clients.pop(number, None)
         super().restart(shard)
-        self.clients.clear()
 
 
 def remembered(twin: Any) -> dict[str, Any]:

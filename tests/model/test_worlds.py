@@ -1,0 +1,78 @@
+"""A thousand worlds: two heads, a broker and machines on virtual time, and whatever befalls them, drawn from a seed.
+
+`pytest tests/model/test_worlds.py -k "seed-17-"` runs one of them again, to the step.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.world.database import blank_bytes
+from tests.support.world.shortest import account, shortest
+from tests.support.world.story import Story
+from tests.support.world.world import Past, past, run
+
+pytestmark = pytest.mark.usefixtures("quiet")
+QUICK, ALL = 200, 1000
+REPLAYED = 7
+
+
+@pytest.fixture(scope="module")
+def before(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Past:
+    """How worlds begin."""
+    return past(blank_bytes(blank), tmp_path_factory.mktemp("imports"))
+
+
+def _live(seed: int, before: Past) -> None:
+    story = Story.of(seed)
+    found, _ = run(story, before)
+    if found:
+        least = shortest(story, lambda one: bool(run(one, before)[0]))
+        again, world = run(least, before)
+        pytest.fail(account(least, again, world.stage.story), pytrace=False)
+
+
+@pytest.mark.parametrize("seed", range(QUICK), ids=lambda seed: f"seed-{seed}-")
+def test_whatever_befalls_a_world_it_keeps_every_promise(seed: int, before: Past) -> None:
+    """One end and one event for each command, nothing unexplained, nobody led astray, no two on one key."""
+    _live(seed, before)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(QUICK, ALL), ids=lambda seed: f"seed-{seed}-")
+def test_so_do_eight_hundred_more(seed: int, before: Past) -> None:
+    """The same."""
+    _live(seed, before)
+
+
+def test_a_seed_is_the_same_world_to_the_step_in_any_process(before: Past, blank: Path, tmp_path: Path) -> None:
+    """Whatever the order of its sets."""
+    here = run(Story.of(REPLAYED), before)[1].stage
+    program = (
+        "import logging, pathlib, structlog\n"
+        "structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))\n"
+        "from tests.support.world.database import blank_bytes\n"
+        "from tests.support.world.story import Story\n"
+        "from tests.support.world.world import past, run\n"
+        f"before = past(blank_bytes(pathlib.Path({str(blank)!r})), pathlib.Path({str(tmp_path)!r}))\n"
+        f"print(run(Story.of({REPLAYED}), before)[1].stage.digest)\n"
+    )
+    environment = {"PYTHONHASHSEED": "5", "PATH": "/usr/bin:/bin"}
+    there = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    ).stdout.split()
+    assert there == [here.digest]
+    assert here.turns > 100
+
+
+def test_a_story_that_goes_wrong_is_told_as_shortly_as_it_can_be() -> None:
+    """Here, whatever holds both of two events goes wrong."""
+    story = Story.of(REPLAYED)
+    two = (story.commands[3], story.faults[1])
+    told: Callable[[Story], bool] = lambda one: all(each in one.events for each in two)  # noqa: E731
+    assert shortest(story, told).events == [two[1], two[0]]

@@ -1,0 +1,220 @@
+"""One head of a world: its tgtd and its boot files, which outlive bmid, and the loops of a bmid that can be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from bmid.amqp.broker import Broker as Address
+from bmid.amqp.relay import Relay
+from bmid.drivers.base import Export
+from bmid.drivers.boot.memory import MemoryBoot
+from bmid.drivers.imaging.memory import MemoryImaging
+from bmid.drivers.isolation.none import NoIsolation
+from bmid.drivers.seed.memory import MemorySeeds
+from bmid.engine.acceptance import Acceptance
+from bmid.engine.boot_watch import BootWatch
+from bmid.engine.export_watch import ExportWatch
+from bmid.engine.keeper import Keeper
+from bmid.engine.outgoing import OutboxReader
+from bmid.engine.worker import Identity, Worker
+from bmid.errors import TransientError
+from bmid.model.chap import chap_secret
+from bmid.scheduler.housekeeping import Housekeeping
+from bmid.store import operations
+from bmid.store.heads import Presence
+from tests.support.twin import LinkedTarget
+from tests.support.world.broker import SILENCE, Confirms, Line
+from tests.support.world.database import HeadDatabase
+from tests.support.world.probe import ProbedPorts
+from tests.support.world.stage import Bell
+
+if TYPE_CHECKING:
+    from tests.support.world.world import World
+
+__all__ = ["LEASE", "Head"]
+
+LEASE, DEAD_AFTER, GIVE_UP = 30.0, 60.0, 3600.0
+IDLE = 5.0  # seconds; a look at what nobody told of
+WORKERS = 2
+
+
+class Head:
+    """A machine. `start` runs bmid there; `alive` says whether it runs."""
+
+    def __init__(self, world: World, name: str, number: int) -> None:
+        self.world = world
+        self.name = name
+        self.target = LinkedTarget(world.storage, f"10.0.0.{number}")
+        self.boot = MemoryBoot()
+        self.seeds = MemorySeeds()
+        self.portals = {shard: f"10.77.0.{number}:{3260 + int(shard)}" for shard in self.target.shards}
+        self.alive = False
+        self.bell = Bell()
+        self._instances = 0
+        self.database = HeadDatabase(world.engine, world.clock, world.stage, lambda what: world.fate.moment(self, what))
+
+    def start(self) -> None:
+        """A new instance, that knows nothing of the ones before."""
+        self._instances += 1
+        instance = f"i{self._instances}"
+        self.identity = Identity(
+            head=self.name, instance=instance, source=f"/bmid/{self.name}", lease=LEASE,
+            dead_after=DEAD_AFTER, give_up_after=GIVE_UP, active=set(),
+        )  # fmt: skip
+        self.alive = True
+        world = self.world
+        storage = world.storage
+        self.imaging = MemoryImaging(write=storage.write, read=storage.read, run=storage.run)
+        self.acceptance = Acceptance(self.database, world.registry, world.site, self.identity, self.ring, limit=1 << 26)
+        self.keeper = Keeper(self.database, self.identity, Presence(self.portals))
+        self.ports = self._ports()
+        world.stage.add(self.name, "bmid", self._begin)
+        world.stage.tell(f"{self.name} starts as {instance}")
+
+    def _begin(self) -> None:
+        self._patiently(self.keeper.start)
+        stage = self.world.stage
+        for number in range(WORKERS):
+            stage.add(self.name, f"worker-{number}", self._worker)
+        for name, turn in self._loops().items():
+            stage.add(self.name, name, lambda turn=turn: self._forever(turn))
+
+    def _loops(self) -> dict[str, Callable[[], float]]:
+        database, me, world = self.database, self.identity, self.world
+        boots = BootWatch(database, self.target, self.acceptance, world.site, me)
+        exports = ExportWatch(database, self.target, self.acceptance, me)
+        house = Housekeeping(database, me.holder, world.staging, 14)
+        self.care = exports
+        return {
+            "keeper": lambda: self.keeper.run_once() or self.keeper.interval,
+            "relay": self._relay(),
+            "consumer": self._consume,
+            "boots": lambda: 3.0 if boots.run_once() else IDLE,
+            "exports": lambda: 3.0 if not exports.run_once() else 1.0,
+            "house": lambda: house.forget() or house.sweep() or 60.0,
+        }
+
+    def kill(self) -> None:
+        """kill -9 of bmid, and of its children with it."""
+        self.alive = False
+        self.world.broker.leave(self.identity.holder)
+        self.world.stage.kill(self.name)
+        self.world.stage.tell(f"{self.name} is killed")
+
+    def ring(self) -> None:
+        """Rows were written here; the other heads hear of it."""
+        for head in self.world.heads:
+            self.world.stage.ring(head.bell)
+
+    def _ports(self) -> ProbedPorts:
+        world = self.world
+        return ProbedPorts(
+            storage=world.storage, target=self.target, boot=self.boot, imaging=self.imaging,
+            power={"memory": world.power}, isolation=NoIsolation(), seeds=self.seeds, secret=secret,
+            staging=world.staging, imports=world.imports, exports=world.exports,
+            holder=self.identity.holder, moment=lambda what, turn: world.fate.moment(self, what, turn),
+            done=world.witness.look, log=world.log,
+        )  # fmt: skip
+
+    def open_targets(self) -> Iterator[tuple[str, int, Export]]:
+        """Shard, number and export of each target that lets somebody in."""
+        for shard, standing in self.target._standing.items():
+            for number, one in standing.items():
+                if one.open:
+                    yield shard, number, one.export
+
+    def _worker(self) -> None:
+        world, stage = self.world, self.world.stage
+        mine = Worker(self.database, world.registry, self.ports, world.site, self.identity, SideBySide(), self.ring)
+        while True:
+            heard = self.bell.rings
+            try:
+                busy = mine.run_once()
+                pause = 0.0 if busy else self._until_due()
+            except TransientError:
+                busy, pause = True, 0.5
+            if busy:
+                stage.pause(pause)
+            else:
+                stage.wait(self.bell, heard, pause)
+
+    def _until_due(self) -> float:
+        with self.database.read() as tx:
+            due = operations.next_due(tx, self.name)
+            left = (due - tx.now) / timedelta(seconds=1) if due else IDLE
+        return min(max(left, 0.01), IDLE)
+
+    def _forever(self, turn: Callable[[], float]) -> None:
+        while True:
+            try:
+                pause = turn()
+            except TransientError:
+                pause = 1.0
+            if pause < 0:
+                continue  # it has waited by itself
+            self.world.stage.pause(pause)
+
+    def _patiently(self, begin: Callable[[], None]) -> None:
+        while True:
+            try:
+                return begin()
+            except TransientError:
+                self.world.stage.pause(1.0)
+
+    def _consume(self) -> float:
+        """One message. Whoever is silent for too long is no consumer any more."""
+        broker, stage, me = self.world.broker, self.world.stage, self.identity.holder
+        heard = broker.bell.rings
+        letter = broker.first(me)
+        if letter is None:
+            stage.wait(broker.bell, heard, IDLE)
+            return -1.0
+        self.acceptance.receive(letter)
+        self.world.fate.moment(self, "before acknowledge")
+        broker.acknowledge(me, letter)
+        self.world.fate.moment(self, "after acknowledge")
+        return 0.0
+
+    def freeze(self, seconds: float) -> None:
+        """SIGSTOP of bmid; its tgtd and its dnsmasq go on."""
+        if seconds > SILENCE:
+            self.world.broker.leave(self.identity.holder)
+        self.world.stage.freeze(self.name, seconds)
+        self.world.stage.tell(f"{self.name} is frozen for {seconds:.0f} s")
+
+    def _relay(self) -> Callable[[], float]:
+        relay = Relay(Address(), self.name, OutboxReader(self.database, self.identity), chance=lambda: 0.5)
+        line = Line(self.world.broker, f"{self.name} relay")
+        relay.link = line
+        relay._confirms = Confirms(line, lambda what: self.world.fate.moment(self, what))
+
+        def turn() -> float:
+            heard = self.bell.rings
+            pause = relay.run_once(0.0)
+            if pause > 0:
+                self.world.stage.wait(self.bell, heard, pause)
+                return -1.0
+            return 0.0
+
+        return turn
+
+
+class SideBySide(Executor):
+    """Steps of a stage one after the other. Whoever dies in one begins no other."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Done when it returns."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def secret(disk: str, generation: int) -> str:
+    """The CHAP secret of a disk."""
+    return chap_secret(b"k" * 32, disk, generation)

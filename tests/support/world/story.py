@@ -1,0 +1,155 @@
+"""Stories: what is asked of a world and what befalls it, all drawn from one seed. Each event can be left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+__all__ = ["Command", "Fault", "Story"]
+
+SPAN = 60.0  # seconds within which commands come
+PUBLISHERS = ("alice", "bob", "carol")
+NODES = ("n1", "n2", "n3", "n4")
+BMCS = ("n1", "n2", "n3")
+MOMENTS = (
+    "isolation.allows", "storage.clone", "storage.fence", "storage.owner", "storage.discard", "storage.describe",
+    "storage.freeze", "storage.duplicate", "storage.seal_image", "storage.remove_image", "storage.clone_image",
+    "target.create", "target.admit", "target.remove", "target.status", "boot.point", "boot.clear",
+    "power.request", "power.state", "imaging.copy", "imaging.poll", "commit", "publish", "acknowledge",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that arrives `at` a second, and again at `twice`."""
+
+    at: float
+    message: str
+    user: str
+    kind: str
+    data: dict[str, Any]
+    twice: float | None = None
+
+    def __str__(self) -> str:
+        fields = ", ".join(f"{name}={value}" for name, value in self.data.items() if value is not None)
+        again = f", and again at {self.twice:.1f} s" if self.twice else ""
+        return f"{self.at:6.1f} s  {self.user} sends {self.kind}({fields}){again}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong: `at` a second, or at the `nth` moment of a head that is called `what` (any, if that
+    isn't said; of any head, if `where` isn't). It takes so many `seconds`; `value` says more."""
+
+    kind: str
+    where: str
+    at: float = -1.0
+    nth: int = -1
+    seconds: float = 0.0
+    value: str = ""
+    what: str = ""
+
+    def __str__(self) -> str:
+        when = (
+            f"{self.at:6.1f} s " if self.nth < 0 else f"{self.what or 'moment'} #{self.nth} of {self.where or 'any'}:"
+        )
+        return f"{when} {self.kind} {self.where} {self.value} {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True)
+class Story:
+    """One seed's commands and faults."""
+
+    seed: int
+    commands: tuple[Command, ...]
+    faults: tuple[Fault, ...] = field(default=())
+
+    @property
+    def events(self) -> list[Command | Fault]:
+        """All that could be left out."""
+        return [*self.faults, *self.commands]
+
+    def without(self, *gone: Command | Fault) -> Story:
+        """The same with less in it."""
+        return replace(
+            self,
+            commands=tuple(one for one in self.commands if one not in gone),
+            faults=tuple(one for one in self.faults if one not in gone),
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(str(one) for one in [*self.commands, *self.faults])
+
+    @classmethod
+    def of(cls, seed: int, commands: int = 16, faults: int = 7) -> Story:
+        """Drawn from the seed."""
+        chance = Random(seed)  # noqa: S311
+        sent = _commands(chance, chance.randint(max(1, commands - 8), commands + 8))
+        return cls(seed, sent, tuple(_fault(chance) for _ in range(chance.randint(0, 2 * faults))))
+
+
+def _commands(chance: Random, number: int) -> tuple[Command, ...]:
+    """A publisher's messages arrive in the order it sent them; those of different ones in any."""
+    times = sorted(chance.uniform(0, SPAN) for _ in range(number))
+    free: dict[str, float] = {}
+    found = []
+    for index, sent in enumerate(times):
+        user = chance.choice(PUBLISHERS)
+        free[user] = at = max(sent + chance.choice([0, 0, 1, 15]) * chance.random(), free.get(user, 0))
+        twice = at + chance.choice([0.0, 5.0, 60.0]) * chance.random() if chance.random() < 0.25 else None
+        kind, data = _command(chance)
+        found.append(Command(at, f"c{index}", user, kind, data, twice))
+    return tuple(found)
+
+
+def _command(chance: Random) -> tuple[str, dict[str, Any]]:
+    pick = chance.choice
+    p = {"project": pick(["p1", "p1", "p2"])}
+    node, image, yes = {"node": pick(NODES)}, pick(["p1/i1", "p1/i1", "p2/i1", "p1/i2"]), pick([True, False])
+    power, disk = pick([None, None, "none"]), pick(["d1", "d2"])
+    kinds: list[tuple[int, str, dict[str, Any]]] = [
+        (12, "node.map", p | node | {"image": image, "power": power}),
+        (2, "node.map", p | node | {"disk": disk, "power": power}),
+        (7, "node.unmap", p | node | {"force": yes, "disk": pick(["discard", "discard", "park"])}),
+        (3, "node.rebuild", p | node | {"image": pick([None, image]), "force": yes}),
+        (2, "node.snapshot", p | node | {"image": pick(["i2", "i3"]), "crash_consistent": True}),
+        (2, "node.power", p | node | {"action": pick(["on", "off", "cycle"])}),
+        (2, "disk.create", p | {"disk": disk, "image": image}),
+        (1, "disk.remove", p | {"disk": disk}),
+        (1, "disk.snapshot", p | {"disk": disk, "image": pick(["i2", "i3"])}),
+        (1, "image.import", p | {"image": "i2", "source": {"file": "debian.raw"}}),
+        (1, "image.copy", p | {"image": image, "to": "i3", "to_project": None, "flatten": yes}),
+        (1, "image.remove", p | {"image": pick(["i1", "i2", "i3"])}),
+        (1, "node.remove", node),
+        (1, "project.create", p),
+        (1, "project.remove", p),
+    ]
+    _, kind, data = chance.choices(kinds, [weight for weight, *_ in kinds])[0]
+    return kind, data
+
+
+def _fault(chance: Random) -> Fault:
+    head, at, nth = chance.choice(["h1", "h2"]), chance.uniform(0, SPAN), chance.randint(1, 150)
+    seconds = chance.choice([3.0, 20.0, 45.0, 90.0]) * chance.uniform(0.5, 1.0)
+    error = chance.choice(["transient", "surprise", "permanent", "lost"])
+    kinds = [
+        (5, Fault("kill", head, nth=nth, seconds=seconds)),
+        (5, Fault("freeze", head, nth=nth, seconds=seconds)),
+        (4, Fault("error", head, nth=nth, value=error)),
+        (2, Fault("slow", head, nth=nth, seconds=seconds)),
+        (1, Fault("freeze", head, at=at, seconds=seconds)),
+        (1, Fault("kill", head, at=at, seconds=seconds)),
+        (1, Fault("tgtd", head, at=at, value=chance.choice(["0", "1"]))),
+        (1, Fault("shard", head, at=at, seconds=seconds, value=chance.choice(["0", "1"]))),
+        (1, Fault("bmc", chance.choice(BMCS), at=at, seconds=seconds, value=chance.choice(["dead", "lies"]))),
+        (1, Fault("database", head, at=at, seconds=seconds)),
+        (1, Fault("broker", "", at=at, seconds=seconds)),
+        (1, Fault("confirm", "", at=at, value=str(chance.randint(1, 3)))),
+        (1, Fault("clock", "", at=at, seconds=chance.choice([-3600.0, -40.0, 40.0, 3600.0]))),
+    ]
+    found = chance.choices([one for _, one in kinds], [weight for weight, _ in kinds])[0]
+    if found.nth < 0 or chance.random() < 0.3:
+        return found
+    what = f"{chance.choice(['before', 'after'])} {chance.choice(MOMENTS)}"
+    return replace(found, where="", nth=chance.randint(1, 40 if "commit" in what else 4), what=what)
