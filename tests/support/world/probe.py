@@ -1,6 +1,6 @@
 """What stands around the drivers: moments at which fate may strike, and the log of what was done under which claim.
 
-The order is: moment `before`, the engine's own look at its claims, the log, the driver, moment `after`. Whoever freezes at
+The order is: moment `before`, the engine's own look at its claims, the log, the driver, moment `after`. Who freezes at
 `before` looks at his claims when he wakes; whoever freezes at `after` has had his effect.
 """
 
