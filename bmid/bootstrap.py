@@ -19,6 +19,7 @@ from bmid.amqp.ping import Pinger
 from bmid.amqp.relay import Relay
 from bmid.amqp.responder import Responder
 from bmid.daemon import Bell, Daemon, Loop, trim
+from bmid.duties import make_clockwork
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.answerer import Answerer
 from bmid.engine.boot_watch import BootWatch
@@ -38,8 +39,6 @@ from bmid.handlers.registry import Registry, discover
 from bmid.http.app import build
 from bmid.http.server import HttpServer
 from bmid.parts import make_broker, make_database, make_network, make_ports, make_presence, make_site, take_locks
-from bmid.scheduler.housekeeping import Housekeeping
-from bmid.scheduler.service import Clockwork
 from bmid.settings import Settings
 from bmid.store import heads
 from bmid.store.networks import keep
@@ -96,7 +95,9 @@ class Head:
         self.workers = settings.engine.workers + SPARE
         self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="stage")
         self.eviction = Eviction(self.database, self.ports, self.site.iqn_prefix, self.identity)
-        self.clockwork = self._clockwork()
+        self.clockwork = make_clockwork(
+            settings, self.database, self.identity, self.ports, self.acceptance, self.notify
+        )
 
     def notify(self) -> None:
         """Rows were written: workers and relay may have something to do."""
@@ -116,21 +117,6 @@ class Head:
     def _broker_health(self) -> str:
         problem = self.relay.link.problem
         return "ok" if self.relay.link.is_open else problem.detail if problem else "not connected yet"
-
-    def _clockwork(self) -> Clockwork:
-        settings = self.settings
-        housekeeping = Housekeeping(
-            self.database,
-            self.identity.holder,
-            settings.images.staging_folder,
-            settings.engine.retention_days,
-            self.ports.lanes.watched("storage", self.ports.storage).purge,
-        )
-        clockwork = Clockwork()
-        clockwork.every(600, "forget", housekeeping.forget)
-        clockwork.every(600, "sweep", housekeeping.sweep)
-        clockwork.every(60, "purge", housekeeping.purge)
-        return clockwork
 
     def begin(self) -> None:
         """What needs the database before anything else may run. Raises TransientError while it is away."""

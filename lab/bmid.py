@@ -165,6 +165,7 @@ class Bmid:
             "chap": {"site_key_file": self.site_key},
             "log": {"level": os.environ.get("BMI_LAB_LOG", "info")},
             "target": {},
+            "engine": {"reconcile_every": 0},  # nobody looks unasked while something is tried
         }
         if parts.dnsmasq_pid:
             tables["boot"]["dnsmasq_pid"] = parts.dnsmasq_pid
