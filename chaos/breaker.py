@@ -82,8 +82,9 @@ class Breaker:
             road = site.to[which]
             harm = {"cut": road.cut, "hold": road.hold, "slow": lambda: road.slow(SLOW)}
             return harm[fault.kind], road.mend
-        if sort in ("head", "tgtd"):
-            return self._of_head(fault, next(head for head in site.heads if head.name == f"head-{which}"), sort)
+        if sort in ("head", "tgtd", "machine"):
+            head = next(head for head in site.heads if head.name == f"head-{which}")
+            return self._of_head(fault, head, daemon=sort != "tgtd", target=sort != "head")
         hands: dict[tuple[str, str], tuple[Callable[[], None], Callable[[], None]]] = {
             ("broker", "kill"): (site.rabbitmq.kill, site.rabbitmq.start),
             ("broker", "freeze"): (site.rabbitmq.pause, site.rabbitmq.resume),
@@ -94,24 +95,29 @@ class Breaker:
         }
         return hands[sort, fault.kind]
 
-    def _of_head(self, fault: Fault, head: Head, sort: str) -> tuple[Callable[[], None], Callable[[], None]]:
-        if fault.kind == "freeze":
-            return (head.bmid.freeze, head.bmid.thaw) if sort == "head" else (head.tgtd.freeze, head.tgtd.thaw)
+    def _of_head(
+        self, fault: Fault, head: Head, *, daemon: bool, target: bool
+    ) -> tuple[Callable[[], None], Callable[[], None]]:
+        parts = [*([head.bmid.process] if daemon else []), *([head.tgtd.process] if target else [])]
 
-        def kill() -> None:
-            if sort == "head":
-                head.wanted = False
-                head.bmid.kill()
-            else:
-                head.tgtd_wanted = False
-                head.tgtd.kill()
+        def harm() -> None:
+            if fault.kind == "freeze":
+                for part in parts:
+                    part.freeze()
+                return
+            head.wanted, head.tgtd_wanted = head.wanted and not daemon, head.tgtd_wanted and not target
+            for part in parts:
+                part.kill()
 
-        def start() -> None:
-            if sort == "head":
-                head.bmid.process.start()
-                head.wanted = True
-            else:
+        def mend() -> None:
+            if fault.kind == "freeze":
+                for part in parts:
+                    part.thaw()
+                return
+            if target:
                 head.tgtd.start()
-                head.tgtd_wanted = True
+            if daemon:
+                head.bmid.process.start()
+            head.wanted, head.tgtd_wanted = head.wanted or daemon, head.tgtd_wanted or target
 
-        return kill, start
+        return harm, mend

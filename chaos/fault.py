@@ -11,13 +11,14 @@ __all__ = ["Fault", "parts_of", "schedule"]
 QUIET = 4.0  # seconds at the beginning, in which there is something to break
 
 # What may happen to a part, and for how many seconds. A claim lasts 10 s and a head counts as dead after 20 s here, so
-# that some freezes outlast the one, and some the other.
+# that some freezes outlast the one, and some the other. A machine is a head with its tgtd; another one takes it over.
 HARM: dict[str, dict[str, tuple[float, float]]] = {
     "head": {"kill": (0.3, 6), "freeze": (2, 25)},
     "broker": {"kill": (0.5, 6), "freeze": (2, 25)},
     "database": {"kill": (0.5, 5), "freeze": (2, 20)},
     "osd": {"kill": (0.5, 5), "freeze": (2, 30)},
     "tgtd": {"kill": (0.2, 4), "freeze": (2, 20)},
+    "machine": {"kill": (10, 60), "freeze": (10, 60)},
     "road": {"cut": (0.1, 3), "hold": (2, 20), "slow": (5, 15)},
 }
 
@@ -47,6 +48,7 @@ def parts_of(heads: Sequence[str], *, ceph: bool, postgresql: bool) -> tuple[str
     """All that can be broken in a site."""
     letters = [name.partition("-")[2] for name in heads]
     parts = ["broker", "road-broker", *heads, *(f"tgtd-{letter}" for letter in letters)]
+    parts += [f"machine-{letter}" for letter in letters] if len(letters) > 1 else []
     parts += ["osd"] if ceph else []
     return (*parts, *(("database", "road-database") if postgresql else ()))
 
@@ -61,15 +63,23 @@ def schedule(seed: int, seconds: float, parts: Sequence[str]) -> tuple[Fault, ..
         if now >= seconds - 1:
             break
         least, most = HARM[part.partition("-")[0]][kind]
-        begin = max(now, busy.get(part, 0.0) + 0.5)
+        begin = max([now, *(busy.get(one, 0.0) + 0.5 for one in _touched(part))])
         # Short ones are more frequent: most of what can go wrong does so around the begin and the end.
         end = begin + least + (most - least) * chance.random() ** 2
         if end < seconds:
             faults.append(Fault(round(begin, 2), round(end, 2), kind, part))
-            busy[part] = end
+            busy.update(dict.fromkeys(_touched(part), end))
         # Every third one is met by the next before it has ended.
         now = begin + (end - begin) * chance.random() if chance.random() < 0.33 else end + chance.uniform(0.5, 5)
     return tuple(sorted(faults, key=lambda one: one.begin))
+
+
+def _touched(part: str) -> tuple[str, ...]:
+    """What else can't be harmed meanwhile."""
+    sort, _, letter = part.partition("-")
+    if sort == "machine":
+        return part, f"head-{letter}", f"tgtd-{letter}"
+    return (part, f"machine-{letter}") if sort in ("head", "tgtd") else (part,)
 
 
 def _deck(chance: random.Random, parts: Sequence[str]) -> Iterator[tuple[str, str]]:

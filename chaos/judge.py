@@ -8,21 +8,24 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import rados
 import rbd
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from bmid.engine.identity import Ports
+from bmid.handlers.registry import discover
 from bmid.messages.envelope import Envelope
 from bmid.messages.operation import CommandRejected, OperationAccepted, OperationProgressed
-from bmid.model.entity import Disk, DiskState, Image
 from bmid.parts import make_database, make_ports
 from bmid.settings import Settings
 from bmid.settings_file import load
-from bmid.store import schema
+from bmid.steps.audit import compare
+from bmid.steps.sighting import look, look_at_shared
+from bmid.store import findings, schema
 from bmid.store.database import Database
 from bmid.store.view import StoreView
 from chaos.ledger import BLOCK, Ledger, offset
@@ -44,6 +47,7 @@ class Judge:
         self._direct: Database | None = None
         self._first = next(iter(self._settings.values()))
         self._ports: dict[str, Ports] = {}
+        self._registry = discover()
 
     @property
     def database(self) -> Database:
@@ -60,25 +64,32 @@ class Judge:
             self._direct.close()
 
     def unfinished(self) -> list[str]:
-        """Operations that have not ended, and events that have not gone out."""
-        operation, outbox = schema.operation.c, schema.outbox.c
+        """Operations that have not ended."""
+        operation = schema.operation.c
+        columns = (operation.id, operation.type, operation.phase, operation.why, operation.attempts)
         with self.database.read() as tx:
-            columns = (operation.id, operation.type, operation.phase, operation.why, operation.attempts)
             rows = tx.execute(select(*columns).where(operation.phase.not_in(ENDED))).all()
-            waiting = tx.execute(
-                select(func.count()).select_from(schema.outbox).where(outbox.published_at.is_(None))
-            ).scalar_one()
-        found = [f"{row.type} {row.id} is {row.phase} after {row.attempts} attempts: {row.why}" for row in rows]
-        return [*found, *([f"{waiting} events have not gone out"] if waiting else [])]
+        return [f"{row.type} {row.id} is {row.phase} after {row.attempts} attempts: {row.why}" for row in rows]
 
-    def commands(self, sent: Iterable[str], heard: Mapping[str, Envelope]) -> tuple[list[str], list[str]]:
-        """What is lost and what is doubled of the commands with these ids: one acceptance and one end each, told."""
+    def unpublished(self) -> list[str]:
+        """Events that have not gone out."""
+        with self.database.read() as tx:
+            rows = tx.execute(select(schema.outbox.c.type).where(schema.outbox.c.published_at.is_(None))).all()
+        return [f"{row.type} has not gone out" for row in rows]
+
+    def events(self) -> set[str]:
+        """The ids of all events that have gone out."""
         outbox = schema.outbox.c
         with self.database.read() as tx:
-            stored = {row.event for row in tx.execute(select(outbox.event))}
+            gone = outbox.published_at.is_not(None) | (outbox.asked > 0)
+            return {row.event for row in tx.execute(select(outbox.event).where(gone))}
+
+    def commands(self, sent: Iterable[str], heard: Mapping[str, Envelope]) -> tuple[list[str], list[str]]:
+        """What is lost and what is doubled of the commands with these ids: one acceptance and one end each."""
+        with self.database.read() as tx:
             operations = {row.id for row in tx.execute(select(schema.operation.c.id))}
-        lost = [f"event {event} has reached nobody" for event in stored - set(heard)]
-        doubled = [f"event {event} {heard[event].type} was told, and is in no row" for event in set(heard) - stored]
+        lost: list[str] = []
+        doubled: list[str] = []
         begins: dict[str, set[str]] = defaultdict(set)  # message → what it led to: operations, or a rejection
         ends: Counter[str] = Counter()
         for event in heard.values():
@@ -106,44 +117,18 @@ class Judge:
         ]
 
     def orphans(self) -> list[str]:
-        """What is in storage, targets, boot files and seeds and no row explains, or the other way round."""
+        """Whatever is not as the rows say, or wrong among the rows, in the words of `bmid fsck`."""
+        ends = {kind: self._registry.ends(kind) for kind in self._registry.commands}
         with self.database.read() as tx:
-            view = StoreView(tx, 60)
-            disks, images = {one.id: one for one in view.disks()}, {one.id: one for one in view.images()}
-        found = self._stored(disks, images)
-        for head in self._settings:
-            found += self._at_head(head, disks)
+            rows = findings.promises(tx, ends, timedelta(days=1))
+        found: list[str] = []
+        for number, (head, settings) in enumerate(self._settings.items()):
+            seen = look(self.ports(head), head, settings.target.iqn_prefix, rows)
+            if not number:
+                look_at_shared(self.ports(head).storage, seen)
+            found += [f"{part} of {head} does not answer: {why}" for part, why in seen.silent.items()]
+            found += [f"{one.kind} {one.subject} at {one.head} {one.where}: {one.what}" for one in compare(rows, seen)]
         return found
-
-    def _stored(self, disks: Mapping[str, Disk], images: Mapping[str, Image]) -> list[str]:
-        kept = list(self.ports(next(iter(self._settings))).storage.inventory(metadata=False))
-        here = {kind: {one.id for one in kept if one.kind == kind} for kind in ("disk", "image")}
-        found = []
-        for kind, rows in (("disk", set(disks)), ("image", set(images))):
-            found += [f"{kind} {one} is in the storage, and no row knows it" for one in here[kind] - rows]
-            found += [f"{kind} {one} has a row, and is not in the storage" for one in rows - here[kind]]
-        found += [f"disk {one.id} is {one.state}" for one in disks.values() if one.state not in QUIET]
-        return found + [f"image {one.id} is not ready" for one in images.values() if not one.ready]
-
-    def _at_head(self, head: str, disks: Mapping[str, Disk]) -> list[str]:
-        ports = self.ports(head)
-        mine = {one.id: one for one in disks.values() if one.state is DiskState.MAPPED and one.head == head}
-        wanted = {(one.shard or "", one.number): one for one in mine.values()}
-        there = {(shard, one.number): one for shard in ports.target.shards for one in ports.target.exports(shard)}
-        found = [f"{head} has target {there[key].iqn}, which no row explains" for key in there.keys() - wanted.keys()]
-        found += [f"{head} has no target for disk {wanted[key].id}" for key in wanted.keys() - there.keys()]
-        for key in wanted.keys() & there.keys():
-            if not there[key].open or there[key].addresses != (wanted[key].address,):
-                found.append(f"the target of disk {wanted[key].id} on {head} is not open to its node alone")
-        pointers = {one.address: one for one in ports.boot.pointers()}
-        led = {one.address: one for one in mine.values()}
-        found += [f"{head} leads {one} to {pointers[one].disk}, and no row says so" for one in pointers.keys() - led]
-        for address, disk in led.items():
-            pointer = pointers.get(address or "")
-            if pointer is None or not pointer.complete or pointer.disk != disk.id:
-                found.append(f"{head} does not lead {address} to disk {disk.id}: {pointer}")
-        seeds = set(ports.seeds.inventory()) - {one.id for one in mine.values() if one.seed}
-        return found + [f"{head} has a seed of {one}" for one in seeds]
 
     def misled(self, machines: Iterable[Machine]) -> list[str]:
         """Disks that a node was led to and no command of that node ever named."""
@@ -195,9 +180,6 @@ class Judge:
         if head not in self._ports:
             self._ports[head] = make_ports(self._settings[head])
         return self._ports[head]
-
-
-QUIET = (DiskState.MAPPED, DiskState.PARKED)
 
 
 def interleavings(logs: Iterable[Path]) -> tuple[int, list[str]]:

@@ -85,6 +85,7 @@ class Machine:
         self._initiator: Initiator | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._boots = 0
+        self._used: tuple[str, Road] | None = None  # portal, and the road there
 
     def start(self) -> None:
         """Begin."""
@@ -99,6 +100,12 @@ class Machine:
                 self._initiator.kill()
         if self._thread.is_alive():
             self._thread.join(30)
+
+    def moved(self, address: str) -> None:
+        """An address is somewhere else now: connections to it are at their end."""
+        used = self._used
+        if used and used[0].rpartition(":")[0] == address:
+            used[1].sever()
 
     # What the BMC does.
 
@@ -133,6 +140,7 @@ class Machine:
                 continue
             self.sightings.add(way.disk)
             road = self._roads.road(lambda portal=way.portal: self._reach(portal), way.address)  # type: ignore[misc]
+            self._used = way.portal, road
             try:
                 self._boot(way, road)
             except (Broken, Stalled) as error:
@@ -143,6 +151,7 @@ class Machine:
                     initiator, self._initiator = self._initiator, None
                 if initiator:
                     initiator.close()
+                self._used = None
                 self._roads.drop(road)
 
     def _boot(self, way: Way, road: Road) -> None:

@@ -19,6 +19,7 @@ class Report:
     events: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
+    moves: int = 0
     calls: int = 0
     acknowledged: int = 0
     verified: int = 0
@@ -58,6 +59,7 @@ class Report:
             "commands": f"{self.commands}, {self.duplicates} of them twice; {self.events} events",
             "faults": f"{self.faults.total()}: {faults}",
             "heads that ended by themselves": str(self.restarts),
+            "addresses moved": str(self.moves),
             **{name: str(len(found)) for name, found in self._lists().items()},
             "driver calls looked at": str(self.calls),
             "bytes verified": f"{self.verified}; {self.acknowledged} acknowledged writes",

@@ -138,11 +138,7 @@ class Run:
                 "\n".join(one for machine in site.machines for one in machine.troubles)
             )
             self._figures()
-            sent, heard = self._sent(), dict(self._subscriber.events)
-            report.events = len(heard)
-            report.lost, report.doubled = judge.commands(sent, heard)
-            report.lost += judge.unfinished()
-            report.gaps = judge.gaps(heard)
+            self._events(judge)
             report.orphans = judge.orphans()
             report.misled = judge.misled(site.machines) + judge.inherited(site.ledger)
             judge.bytes(site.ledger)
@@ -150,6 +146,19 @@ class Run:
             report.calls, report.interleavings = interleavings(head.bmid.process.log for head in site.heads)
         finally:
             judge.close()
+
+    def _events(self, judge: Judge) -> None:
+        """What was said of the commands. Nodes that boot are told of meanwhile: what goes out now is left to itself."""
+        report, heard = self.report, self._subscriber.events
+        early = set(heard)
+        gone = judge.events()
+        time.sleep(3)
+        told = {one: event for one, event in list(heard.items()) if one in gone}
+        report.events = len(told)
+        report.lost, report.doubled = judge.commands(self._sent(), told)
+        report.lost += [f"event {event} has reached nobody" for event in gone - set(told)] + judge.unfinished()
+        report.doubled += [f"event {event} was told, and has no row" for event in early - gone - judge.events()]
+        report.gaps = judge.gaps(told)
 
     def _wait_quiet(self, judge: Judge) -> None:
         """Until all has ended and all is in its place, or the time is up: then what is wrong is told by the rest."""
@@ -159,7 +168,8 @@ class Run:
         while left and time.monotonic() - began < PATIENCE:
             try:
                 open_ = self._sent() - self._ended
-                left = [f"{len(open_)} commands without an end"] if open_ else judge.unfinished() or judge.orphans()
+                left = [f"{len(open_)} commands without an end"] if open_ else judge.unfinished()
+                left = left or judge.unpublished() or judge.orphans()
             except BmiError as error:
                 left = [str(error)]
             if left and time.monotonic() - said > 10:
@@ -167,7 +177,6 @@ class Run:
                 self._tell(f"{said - began:6.1f} s  not quiet yet: {len(left)}, such as: {left[0]}")
             time.sleep(1 if left else 0)
         self.report.quiet = time.monotonic() - began
-        time.sleep(2)  # what was published last is heard
 
     def _figures(self) -> None:
         report, site, breaker = self.report, self.site, self._breaker
@@ -176,6 +185,7 @@ class Run:
         report.faults = breaker.count
         report.broken = breaker.failed
         report.restarts = sum(head.ended for head in site.heads)
+        report.moves = site.moves
         report.acknowledged = site.ledger.acknowledged
         report.stall = max((machine.longest_stall for machine in site.machines), default=0.0)
         report.recovery = self._recovery()

@@ -13,6 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from bmi_publish import Client
+from bmid.roster import Roster
+from bmid.settings_file import load
+from chaos.carrier import Carrier
 from chaos.ledger import Ledger, golden
 from chaos.machine import Machine, Place
 from chaos.road import Road, Roads
@@ -86,6 +89,7 @@ class Site:
         self.machines: list[Machine] = []
         self.to: dict[str, Road] = {}
         self._port = free_port("127.2.0.1")  # of all portals, each on an address of its own
+        self._carrier: Carrier | None = None
         self._server: Server | None = None
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -117,6 +121,11 @@ class Site:
             head.tgtd.start()
             head.bmid.start(60)
         self._keeper.start()
+        if len(self.heads) > 1:
+            rosters = {head.name: Roster(load(head.bmid.config)) for head in self.heads}
+            native = {head.name: head.tgtd.portal.partition(":")[0] for head in self.heads}
+            self._carrier = Carrier(rosters, native, self._address_moved)
+            self._carrier.start()
 
     def start_machines(self) -> None:
         """All nodes, and the BMC of half of them."""
@@ -157,6 +166,8 @@ class Site:
         self._ended.set()
         if self._keeper.is_alive():
             self._keeper.join(30)
+        if self._carrier:
+            self._carrier.stop()
         failed: list[str] = []
         for round_ in (self._users, self._services):
             try:
@@ -234,9 +245,22 @@ class Site:
         )
 
     def reach(self, portal: str) -> tuple[str, int] | None:
-        """Where a portal really is: at the tgtd of the head that carries it."""
+        """Where a portal really is: at the tgtd of the head that has its address now."""
         address, _, port = portal.rpartition(":")
-        return address, int(port)
+        carrier = self._carrier.at(address) if self._carrier else None
+        if self._carrier and carrier is None:
+            return None
+        tgtd = next((head.tgtd for head in self.heads if head.name == carrier), None)
+        return (tgtd.portal.partition(":")[0] if tgtd else address), int(port)
+
+    def _address_moved(self, address: str, _head: str) -> None:
+        for machine in self.machines:
+            machine.moved(address)
+
+    @property
+    def moves(self) -> int:
+        """How often an address has come up somewhere else."""
+        return self._carrier.moves if self._carrier else 0
 
     def golden(self, name: str) -> str:
         """A golden image in the import folder; the name of its file."""

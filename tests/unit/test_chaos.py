@@ -25,7 +25,7 @@ def test_a_seed_gives_the_same_faults_in_the_same_order() -> None:
 def test_every_part_is_harmed_in_every_way_within_half_an_hour_and_never_twice_at_a_time() -> None:
     faults = schedule(7, 1800, TWO)
     assert {fault.part for fault in faults} == set(TWO)
-    assert len({(fault.part, fault.kind) for fault in faults}) == 20
+    assert len({(fault.part, fault.kind) for fault in faults}) == 24
     assert all(0 < fault.begin < fault.end < 1800 for fault in faults)
     for part in TWO:
         mine = [fault for fault in faults if fault.part == part]
