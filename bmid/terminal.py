@@ -14,7 +14,7 @@ from bmid.logs import configure
 from bmid.settings import Settings
 from bmid.settings_file import load
 
-__all__ = ["Commands", "output_option", "read_settings"]
+__all__ = ["EX_UNAVAILABLE", "Commands", "output_option", "read_settings"]
 
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import select
 
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.messages.base import Command
 from bmid.model.finding import SHARED
 from bmid.store import claims, findings, heads, operations
 from bmid.store.database import Database, Tx
-from bmid.store.schema import head
 
 __all__ = ["Reconciling"]
 
@@ -62,7 +60,7 @@ class Reconciling:
         last: dict[str, datetime] = {}
         for one in findings.looks(tx):
             last[one.head] = max(one.tried_at, last.get(one.head, one.tried_at))
-        started = {row.name: row.started_at for row in tx.execute(select(head.c.name, head.c.started_at))}
+        started = heads.starts(tx)
         living = [one.name for one in heads.every(tx) if one.alive(self._dead_after) and one.name not in going]
         return [name for name in living if not self._fresh(tx, last.get(name), started[name])]
 

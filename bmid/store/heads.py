@@ -33,6 +33,7 @@ __all__ = [
     "others",
     "portal",
     "shards",
+    "starts",
 ]
 
 GONE = ""  # the instance of a head that was stopped in order
@@ -122,6 +123,11 @@ def leave(tx: Tx, name: str, instance: str) -> None:
 def every(tx: Tx) -> Sequence[HeadRow]:
     """All heads that there ever were, by name."""
     return [_row(tx, row) for row in tx.execute(select(head).order_by(head.c.name))]
+
+
+def starts(tx: Tx) -> Mapping[str, datetime]:
+    """Since when each head runs, or ran last."""
+    return {row.name: row.started_at for row in tx.execute(select(head.c.name, head.c.started_at))}
 
 
 def others(tx: Tx, name: str, dead_after: float) -> Sequence[HeadRow]:

@@ -1,0 +1,82 @@
+"""The command `bmid fsck`: what is not as the rows say, what it is, why, since when, and what is done about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bmid.fsck import Fsck, Report
+from bmid.model.finding import Kind
+from bmid.terminal import EX_UNAVAILABLE, output_option, read_settings
+
+__all__ = ["fsck"]
+
+FOUND = 1  # the exit code that says that something is not as it should be
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Have the daemons mend what can be mended, and wait for it.")
+@click.option("--only", type=click.Choice([kind.value for kind in Kind]), multiple=True, metavar="KIND",
+              help="Only findings of this kind; may be given more than once.")  # fmt: skip
+@output_option
+@click.pass_obj
+def fsck(config: Path, repair: bool, only: tuple[str, ...], output: str) -> None:
+    """Compare storage, targets, boot files and seeds with the rows, beside a running daemon.
+
+    Nothing is changed without --repair. Exits with 0 if all is as it should be, 1 if not, 69 if nobody can tell.
+    """
+    kinds = tuple(Kind(kind) for kind in only)
+    checker = Fsck(read_settings(config))
+    try:
+        failures = checker.repair(kinds, _teller()) if repair else []
+        report = checker.look(kinds)
+    finally:
+        checker.close()
+    for failure in failures:
+        click.echo(f"not mended: {failure}", err=True)
+    if output == "json":
+        click.echo(json.dumps(report.shape(), indent=2))
+    else:
+        _show(report)
+    sys.exit(FOUND if report.rows else EX_UNAVAILABLE if report.silent else 0)
+
+
+def _teller() -> Callable[[str], None]:
+    """Each change is told, on a terminal in one line."""
+    told: list[str] = []
+    terminal = sys.stderr.isatty()
+
+    def tell(line: str) -> None:
+        if told[-1:] != [line]:
+            click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
+            told.append(line)
+        if terminal and all(part.endswith("done") for part in line.split("; ")):
+            click.echo(err=True)
+
+    return tell
+
+
+def _show(report: Report) -> None:
+    for row in report.rows:
+        place = f"{row['head']}, {row['where']}" if row["head"] else row["where"]
+        click.echo(f"{row['kind']:18}  {place:24}  since {row['since']}")
+        click.echo(f"    {row['what']}")
+        if row["why"]:
+            click.echo(f"    Perhaps {row['why']}.")
+        click.echo(f"    Then: {row['todo']}{_when(row)}")
+    for part, reason in report.silent.items():
+        click.echo(f"{part} gave no answer: {reason}", err=True)
+    for one in report.elsewhere:
+        age = f"looked at {one['age']} s ago" if one["age"] is not None else "never looked at"
+        click.echo(f"head {one['head']}, {one['part']}: {age}{': ' + one['problem'] if one['problem'] else ''}")
+    count = len(report.rows)
+    click.echo("all is as the rows say" if not count else f"{count} finding{'' if count == 1 else 's'}")
+
+
+def _when(row: dict[str, Any]) -> str:
+    return f" (not before {row['not_before']})" if row["not_before"] and not row["repairable"] else ""
