@@ -75,12 +75,18 @@ def release(tx: Tx, purpose: str, holder: str, *, ended: bool = False) -> None:
 
 
 def renew(tx: Tx, holder: str, purposes: Sequence[str], lease: float) -> int:
-    """Prolong the claims of the operations that this instance works on right now; how many claims that is."""
+    """Prolong the claims of the operations that this instance works on right now; how many claims that is.
+
+    What a transaction of a worker has locked is left out: it ends or begins there. Waiting for it, with other rows
+    locked here, would be a deadlock each few seconds.
+    """
     until = tx.now + timedelta(seconds=lease)
     mine = claim.c.operation.in_(purposes) & (claim.c.holder == holder)
+    keys = select(claim.c.key).where(mine).with_for_update(skip_locked=True)
     held = select(claim.c.operation).where(mine)
-    tx.execute(update(operation).where(operation.c.id.in_(held)).values(claimed_until=until))
-    return int(tx.execute(update(claim).where(mine).values(expires_at=until)).rowcount)
+    idle = select(operation.c.id).where(operation.c.id.in_(held)).with_for_update(skip_locked=True)
+    tx.execute(update(operation).where(operation.c.id.in_(idle)).values(claimed_until=until))
+    return int(tx.execute(update(claim).where(claim.c.key.in_(keys)).values(expires_at=until)).rowcount)
 
 
 def release_others(tx: Tx, head: str, holder: str) -> int:
