@@ -19,12 +19,13 @@ from bmid.drivers.base import PowerState
 from bmid.errors import TransientError
 from bmid.model.entity import Disk, DiskState
 from bmid.model.operation import FINAL
+from bmid.scheduler.purge import Purge
 from tests.support.accident import Killed
 from tests.support.bench import LEASE, Bench
 from tests.support.expectation import End, Model
 from tests.support.tenant import FOREIGN, commands
 
-UNORDERED = ("image.remove", "image.update", "image.export")
+UNORDERED = ("image.remove", "image.update", "image.export", "image.restore", "disk.restore")
 
 
 def accidents() -> st.SearchStrategy[list[tuple[int, str]]]:
@@ -38,7 +39,7 @@ class SiteMachine(RuleBasedStateMachine):
 
     def __init__(self, folder: Path, blank: Path) -> None:
         super().__init__()
-        self.bench = Bench(Path(tempfile.mkdtemp(dir=folder)), blank=blank).open()
+        self.bench = Bench(Path(tempfile.mkdtemp(dir=folder)), blank=blank, trash_days=1000.0).open()
         self.bench.image_file("debian.raw")
         self.model = Model()
         self.sent: list[tuple[str, str, dict[str, Any]]] = []  # id, type, data
@@ -113,6 +114,11 @@ class SiteMachine(RuleBasedStateMachine):
         self.bench.target.restart(shard)
         self.model.running -= {node for node, disk in self._disks().items() if disk.shard == shard}
         self.work(strikes)
+
+    @rule()
+    def purge(self) -> None:
+        """The trash is gone through: what was undone goes, and nothing that could be restored."""
+        Purge(self.bench.database, self.bench.identity.holder, self.bench.storage, urgent=5).run_once()
 
     @precondition(lambda self: self.awaited)
     @rule(strikes=accidents())

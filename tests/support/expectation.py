@@ -30,9 +30,13 @@ class Model(Images):
     parked: list[Disk] = field(default_factory=list)
     running: set[str] = field(default_factory=set)  # mapped nodes that use their disk
     on: set[str] = field(default_factory=set)  # nodes that their BMC has switched on
+    discarded: list[tuple[Disk, int]] = field(default_factory=list)  # and the id of its image
 
     def _disks(self) -> list[Disk]:
         return [*self.maps.values(), *self.parked]
+
+    def _discard(self, disk: Disk) -> None:
+        self.discarded.append((disk, self.ids[disk.image]))
 
     def _used(self) -> set[str]:
         return {disk.image for disk in self._disks()}
@@ -70,6 +74,8 @@ class Model(Images):
             return "project-not-empty"
         changed = project in self.projects
         self.projects.discard(project)
+        self.removed = [one for one in self.removed if one[0].split("/")[0] != project]
+        self.discarded = [one for one in self.discarded if one[0].project != project]
         return changed
 
     def node_register(self, node: str, macs: list[str], power: dict[str, str] | None) -> End:
@@ -137,6 +143,8 @@ class Model(Images):
         gone = self.maps.pop(node)
         if disk == "park":
             self.parked.append(gone)
+        else:
+            self._discard(gone)
         self.running.discard(node)
         if self.nodes[node][1]:
             self.on.discard(node)
@@ -150,6 +158,7 @@ class Model(Images):
             return "image-unknown"
         if node in self.running and not self.nodes[node][1] and not force:
             return "session-live"
+        self._discard(old)
         self._put(node, Disk(project, image or old.image), None)
         self.running.discard(node)
         return True
@@ -162,7 +171,7 @@ class Model(Images):
             return "image-exists"
         if node in self.running and not crash_consistent:
             return "session-live"
-        self.images[f"{project}/{image}"] = disk.image
+        self._make(f"{project}/{image}", disk.image)
         return True
 
     def node_power(self, project: str, node: str, action: str) -> End:
@@ -192,7 +201,23 @@ class Model(Images):
             return "disk-mapped"
         if known is not None:
             self.parked.remove(known)
+            self._discard(known)
         return known is not None
+
+    def disk_restore(self, project: str, disk: str, name: str | None) -> End:
+        if project not in self.projects:
+            return "project-unknown"
+        found = [one for one in self.discarded if (one[0].project, one[0].name) == (project, disk)]
+        if not found:
+            return "trash-unknown"
+        image = self._alive(found[-1][1])
+        if image is None:
+            return self._origin_gone(found[-1][1])
+        if self._named(project, name or disk):
+            return "disk-exists"
+        self.discarded.remove(found[-1])
+        self.parked.append(Disk(project, image, name or disk))
+        return True
 
     def disk_snapshot(self, project: str, disk: str, image: str) -> End:
         kept = self._kept(project, disk)
@@ -200,5 +225,5 @@ class Model(Images):
             return kept
         if f"{project}/{image}" in self.images:
             return "image-exists"
-        self.images[f"{project}/{image}"] = kept.image
+        self._make(f"{project}/{image}", kept.image)
         return True

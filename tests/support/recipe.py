@@ -58,6 +58,12 @@ def _default(bench: Bench) -> None:
     bench.do("image.update", project="p1", image="debian", default_for={"os": "debian"})
 
 
+def _removed(bench: Bench) -> None:
+    """An image in the trash."""
+    bench.furnish("n1")
+    bench.do("image.remove", project="p1", image="debian")
+
+
 COPY = {"project": "p1", "image": "debian", "to": "copy"}
 EXPORT = {"project": "p1", "image": "debian"}
 IMAGE_RECIPES: dict[str, list[Recipe]] = {
@@ -71,6 +77,10 @@ IMAGE_RECIPES: dict[str, list[Recipe]] = {
         ),
     ],
     "bmi.image.remove.v1": [Recipe("remove", public("image.remove", project="p1", image="debian"), _default)],
+    "bmi.image.restore.v1": [
+        Recipe("restore", public("image.restore", project="p1", image="debian"), _removed),
+        Recipe("renamed", public("image.restore", project="p1", image="debian", name="again"), _removed),
+    ],
     "bmi.image.copy.v1": [
         Recipe("clone", public("image.copy", **COPY)),
         Recipe("flat", public("image.copy", **COPY, flatten=True)),

@@ -77,6 +77,12 @@ def _parked_seeded(bench: Bench) -> None:
     bench.do("node.unmap", **N1, disk="park")
 
 
+def _discarded(bench: Bench) -> None:
+    """A disk with a seed in the trash, that a node was on."""
+    _seeded(bench)
+    bench.do("node.unmap", **N1)
+
+
 def _two(bench: Bench) -> None:
     bench.furnish("n1", "n2")
 
@@ -88,6 +94,11 @@ def _two_mapped(bench: Bench) -> None:
 
 def _resume(bench: Bench) -> Operation:
     return bench.command("node.map", **N1, disk=bench.view().disks()[0].name)
+
+
+def _restore_disk(bench: Bench, **more: Any) -> Operation:
+    [gone] = bench.view().trashed("p1", "disk")
+    return bench.command("disk.restore", project="p1", disk=gone.name, **more)
 
 
 def _retry(bench: Bench) -> Operation:
@@ -156,6 +167,10 @@ DISK_RECIPES: dict[str, list[Recipe]] = {
     "bmi.disk.remove.v1": [
         Recipe("remove", public("disk.remove", **D1), _created),
         Recipe("parked", public("disk.remove", **D1), _parked),
+    ],
+    "bmi.disk.restore.v1": [
+        Recipe("restore", _restore_disk, _discarded),
+        Recipe("renamed", lambda bench: _restore_disk(bench, name="again"), _discarded),
     ],
     "bmi.disk.snapshot.v1": [Recipe("snapshot", public("disk.snapshot", **D1, image="new"), _parked)],
 }

@@ -24,6 +24,7 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         "project.remove": st.fixed_dictionaries({"project": project}),
         "image.import": st.fixed_dictionaries({"project": project, "image": image, "source": file}),
         "image.remove": st.fixed_dictionaries({"project": project, "image": image}),
+        "image.restore": st.fixed_dictionaries({"project": project, "image": image, "name": st.none() | new}),
         "image.copy": st.fixed_dictionaries(
             {"project": project, "image": whole, "to": new, "to_project": st.none() | project, "flatten": yes}
         ),
@@ -52,10 +53,11 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         ),
         "disk.create": st.fixed_dictionaries({"project": project, "disk": disk, "image": whole}),
         "disk.remove": st.fixed_dictionaries({"project": project, "disk": disk}),
+        "disk.restore": st.fixed_dictionaries({"project": project, "disk": disk, "name": st.none() | disk}),
         "disk.snapshot": st.fixed_dictionaries({"project": project, "disk": disk, "image": new}),
     }
     often = {"node.map": 7, "node.map ": 4, "node.map  ": 2, "node.unmap": 5, "node.rebuild": 2, "node.snapshot": 2}
-    often |= {"disk.create": 2, "image.update": 2}
+    often |= {"disk.create": 2, "image.update": 2, "image.restore": 1, "disk.restore": 2, "disk.remove": 1}
     kinds = [*fields, *(kind for kind, more in often.items() for _ in range(more))]
     return st.sampled_from(kinds).flatmap(lambda kind: st.tuples(st.just(kind.strip()), fields[kind]))
 
