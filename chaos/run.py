@@ -17,11 +17,12 @@ from bmid.messages.envelope import Envelope
 from chaos.breaker import Breaker
 from chaos.choice import Choice
 from chaos.fault import parts_of, schedule
+from chaos.fleet import CREDENTIAL, mac, name, powered
 from chaos.judge import NO_END, Judge, interleavings
 from chaos.publisher import Publisher
 from chaos.report import Report
 from chaos.scene import BASE, Scene
-from chaos.site import CREDENTIAL, Form, Site
+from chaos.site import Form, Site
 from chaos.subscriber import Subscriber
 from lab.process import LabError
 
@@ -50,7 +51,7 @@ class Run:
         self._first_end: dict[str, float] = {}
 
     def _nodes(self) -> tuple[str, ...]:
-        return tuple(f"n{number + 1}" for number in range(self._form.nodes))
+        return tuple(name(number) for number in range(self._form.nodes))
 
     def go(self) -> Report:
         """All of it. Raises LabError where the site itself can't be had."""
@@ -68,28 +69,26 @@ class Run:
         self._subscriber.start()
         site.start_heads()
         self._tell("services and heads are up")
-        url = site.start_bmc()
+        site.fleet.start_bmc()
         with site.client("alice", "/chaos/setup") as client:
             for project in PROJECTS:
                 self._do(client, CreateProject(project=project))
                 source = ImageSource(file=site.golden(project))
                 self._do(client, ImportImage(project=project, image=BASE, source=source))
-            commands = [self._registration(number, url) for number in range(self._form.nodes)]
+            commands = [self._registration(number) for number in range(self._form.nodes)]
             self._do(client, *commands)
-        site.start_machines()
+        site.fleet.start()
         file = site.golden("extra")
-        for number, (user, name) in enumerate(PUBLISHERS):
-            chance = random.Random(f"{name} {self._seed}")
-            choice = Choice(name, self._scene, chance, file)
-            client = site.client(user, f"/chaos/{name}")
-            self._publishers.append(Publisher(name, client, choice, chance, self._enough, PACE))
-            self._publishers[number].start()
+        for user, who in PUBLISHERS:
+            chance = random.Random(f"{who} {self._seed}")
+            choice = Choice(who, self._scene, chance, file)
+            client = site.client(user, f"/chaos/{who}")
+            self._publishers.append(Publisher(who, client, choice, chance, self._enough, PACE))
+            self._publishers[-1].start()
 
-    def _registration(self, number: int, url: str) -> RegisterNode:
-        name = self._nodes()[number]
-        power = NodePower(driver="redfish", address=f"{url}/redfish/v1/Systems/{name}", credential=CREDENTIAL)
-        mac = f"52:54:00:ca:{number >> 8:02x}:{number & 255:02x}"
-        return RegisterNode(node=name, macs=(mac,), power=power if number % 2 == 0 else None)
+    def _registration(self, number: int) -> RegisterNode:
+        power = NodePower(driver="redfish", address=self.site.fleet.bmc(number), credential=CREDENTIAL)
+        return RegisterNode(node=name(number), macs=(mac(number),), power=power if powered(number) else None)
 
     def _do(self, client: Client, *commands: Command) -> None:
         for result in client.wait_all([client.ticket(command) for command in commands], 60):
@@ -120,7 +119,7 @@ class Run:
         self._tell("the faults are over")
 
     def _progress(self, now: float) -> None:
-        sent, ledger = self._sent(), self.site.ledger
+        sent, ledger = self._sent(), self.site.fleet.ledger
         self._tell(
             f"{now:6.1f} s  {len(sent)} commands, {len(sent - self._ended)} under way; "
             f"{len(self._scene.mapped)} nodes on disks, {len(self._scene.parked)} disks parked; "
@@ -133,16 +132,16 @@ class Run:
         judge = Judge({head.name: head.bmid.config for head in site.heads})
         try:
             self._wait_quiet(judge)
-            site.stop_machines()
+            site.fleet.stop()
             (site.folder / "nodes.log").write_text(
-                "\n".join(one for machine in site.machines for one in machine.troubles)
+                "\n".join(one for machine in site.fleet.machines for one in machine.troubles)
             )
             self._figures()
             self._events(judge)
             report.orphans = judge.orphans()
-            report.misled = judge.misled(site.machines) + judge.inherited(site.ledger)
-            judge.bytes(site.ledger)
-            report.verified, report.wrong = site.ledger.verified, site.ledger.wrong
+            report.misled = judge.misled(site.fleet.machines) + judge.inherited(site.fleet.ledger)
+            judge.bytes(site.fleet.ledger)
+            report.verified, report.wrong = site.fleet.ledger.verified, site.fleet.ledger.wrong
             report.calls, report.interleavings = interleavings(head.bmid.process.log for head in site.heads)
         finally:
             judge.close()
@@ -186,8 +185,8 @@ class Run:
         report.broken = breaker.failed
         report.restarts = sum(head.ended for head in site.heads)
         report.moves = site.moves
-        report.acknowledged = site.ledger.acknowledged
-        report.stall = max((machine.longest_stall for machine in site.machines), default=0.0)
+        report.acknowledged = site.fleet.ledger.acknowledged
+        report.stall = max((machine.longest_stall for machine in site.fleet.machines), default=0.0)
         report.recovery = self._recovery()
 
     def _recovery(self) -> tuple[float, str]:

@@ -16,23 +16,19 @@ from bmi_publish import Client
 from bmid.roster import Roster
 from bmid.settings_file import load
 from chaos.carrier import Carrier
-from chaos.ledger import Ledger, golden
-from chaos.machine import Machine, Place
+from chaos.fleet import CREDENTIAL, SECRET, Fleet
+from chaos.ledger import golden
+from chaos.machine import Place
 from chaos.road import Road, Roads
-from lab.bmc import Service
 from lab.bmid import Bmid, Parts, Shard
 from lab.ceph import Ceph
 from lab.postgresql import PostgreSQL
 from lab.process import LabError, free_port
 from lab.rabbitmq import RabbitMQ
-from lab.redfish import Handler, Server
 from lab.tgtd import Tgtd
 from lab.together import side_by_side
 
-__all__ = ["CREDENTIAL", "Form", "Head", "Site"]
-
-CREDENTIAL = "chaos"
-SECRET = "admin\ncorrect-horse\n"  # noqa: S105 - of BMCs that are threads of this process
+__all__ = ["Form", "Head", "Site"]
 
 
 @dataclass(frozen=True)
@@ -66,31 +62,22 @@ class Head:
         return self.bmid.name
 
 
-class _Quiet(Handler):
-    """Its log is nobody's."""
-
-    def log_message(self, *_arguments: object) -> None:
-        """Nothing."""
-
-
 class Site:
     """All of it below `folder`, from nothing to nothing."""
 
     def __init__(self, folder: Path, form: Form, seed: int) -> None:
         self.folder = folder.absolute()
         self.form = form
-        self.seed = seed
         self.rabbitmq = RabbitMQ(self.folder / "rabbitmq")
         self.ceph = Ceph(self.folder / "ceph")
         self.postgresql = PostgreSQL(self.folder / "postgresql")
         self.roads = Roads()
-        self.ledger = Ledger()
         self.heads: list[Head] = []
-        self.machines: list[Machine] = []
+        places = [Place(name, self.folder / name / "tftp", self.folder / name / "hosts") for name in form.names]
+        self.fleet = Fleet(self.folder / "nodes", form.nodes, seed, places, self.roads, self.reach)
         self.to: dict[str, Road] = {}
         self._port = free_port("127.2.0.1")  # of all portals, each on an address of its own
         self._carrier: Carrier | None = None
-        self._server: Server | None = None
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
@@ -124,28 +111,8 @@ class Site:
         if len(self.heads) > 1:
             rosters = {head.name: Roster(load(head.bmid.config)) for head in self.heads}
             native = {head.name: head.tgtd.portal.partition(":")[0] for head in self.heads}
-            self._carrier = Carrier(rosters, native, self._address_moved)
+            self._carrier = Carrier(rosters, native, lambda address, _head: self.fleet.moved(address))
             self._carrier.start()
-
-    def start_machines(self) -> None:
-        """All nodes, and the BMC of half of them."""
-        self.machines = [self._machine(number) for number in range(self.form.nodes)]
-        for machine in self.machines:
-            machine.start()
-
-    def start_bmc(self) -> str:
-        """The Redfish service of the nodes, in this process; its URL."""
-        port = free_port()
-        machines = {f"n{number + 1}": number for number in range(self.form.nodes)}
-        service = Service(
-            lambda: sorted(machines),
-            lambda name: self.machines[machines[name]] if name in machines else None,
-            SECRET.strip().replace("\n", ":"),
-        )
-        self._server = Server(port, service)
-        self._server.RequestHandlerClass = _Quiet
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), name="bmc", daemon=True).start()
-        return f"http://127.0.0.1:{port}"
 
     def client(self, user: str, source: str) -> Client:
         """A publisher, on the road that is cut and slowed."""
@@ -156,10 +123,6 @@ class Site:
         parts = urlsplit(url)
         user = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{self.to[to].port}"))
-
-    def stop_machines(self) -> None:
-        """The plug is pulled out of all of them."""
-        side_by_side({machine.name: machine.stop for machine in self.machines})
 
     def stop(self) -> None:
         """End all that was started, however far it had come. LabError, after the last, if something can't be ended."""
@@ -179,15 +142,11 @@ class Site:
             raise LabError("\n".join(failed))
 
     def _users(self) -> dict[str, Callable[[], None]]:
-        ends: dict[str, Callable[[], None]] = {machine.name: machine.stop for machine in self.machines}
-        if self._server:
-            ends["BMC"] = self._server.shutdown
-        return {**ends, **{head.name: head.bmid.kill for head in self.heads}}
+        return {"nodes": self.fleet.stop, **{head.name: head.bmid.kill for head in self.heads}}
 
     def _services(self) -> dict[str, Callable[[], None]]:
         ends: dict[str, Callable[[], None]] = {f"tgtd of {head.name}": head.tgtd.stop for head in self.heads}
-        if self._server:
-            ends["BMC"] = self._server.server_close
+        ends["BMC"] = self.fleet.stop_bmc
         if self.rabbitmq.folder.exists():
             ends["RabbitMQ"] = self._end_broker
         if self.ceph.folder.exists():
@@ -228,22 +187,6 @@ class Site:
         bmid.configure()
         return Head(bmid, tgtd)
 
-    def _machine(self, number: int) -> Machine:
-        places = tuple(
-            Place(name, self.folder / name / "tftp", self.folder / name / "hosts") for name in self.form.names
-        )
-        return Machine(
-            name=f"n{number + 1}",
-            mac=f"52:54:00:ca:{number >> 8:02x}:{number & 255:02x}",
-            folder=self.folder / "nodes" / f"n{number + 1}",
-            places=places,
-            roads=self.roads,
-            ledger=self.ledger,
-            reach=self.reach,
-            seed=self.seed,
-            bmc=number % 2 == 0,
-        )
-
     def reach(self, portal: str) -> tuple[str, int] | None:
         """Where a portal really is: at the tgtd of the head that has its address now."""
         address, _, port = portal.rpartition(":")
@@ -252,10 +195,6 @@ class Site:
             return None
         tgtd = next((head.tgtd for head in self.heads if head.name == carrier), None)
         return (tgtd.portal.partition(":")[0] if tgtd else address), int(port)
-
-    def _address_moved(self, address: str, _head: str) -> None:
-        for machine in self.machines:
-            machine.moved(address)
 
     @property
     def moves(self) -> int:
