@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from bmid.messages.envelope import Envelope, decode
@@ -72,7 +73,7 @@ class Subscriber:
                 connection = self._connect()
                 while not self._ended.is_set():
                     connection.process_data_events(0.2)
-            except (AMQPError, OSError):
+            except (AMQPError, AMQPConnectorException, OSError):
                 self._ended.wait(0.5)
             finally:
                 if connection is not None and connection.is_open:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from lab.place import remember, write_private
@@ -129,7 +130,7 @@ class RabbitMQ:
         parameters = pika.URLParameters(self.url("bmid") + "?connection_attempts=1&socket_timeout=2")
         try:
             pika.BlockingConnection(parameters).close()
-        except (AMQPError, OSError):
+        except (AMQPError, AMQPConnectorException, OSError):
             return False
         return True
 

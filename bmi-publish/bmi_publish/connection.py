@@ -16,6 +16,7 @@ from typing import Any
 import pika
 from pika import exceptions as amqp
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from bmi_publish.delivery import Delivery
 from bmi_publish.error import Lost, NotAllowed, PublishError, Unreachable
@@ -213,7 +214,8 @@ class Connection:
             raise Lost("the broker takes no more messages at the moment") from error
         except amqp.ChannelClosedByBroker as error:
             raise self._closed(error) from error
-        except (amqp.AMQPError, OSError) as error:
+        except (amqp.AMQPError, AMQPConnectorException, OSError) as error:
+            # A broker that takes the connection and says nothing ends in an exception that is no AMQPError.
             self._failures += 1
             self.close()
             raise Lost(_reason(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import time
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def test_a_broker_that_is_not_there_is_said_within_the_time_allowed() -> None:
         client.wait(MAP, 60)
     assert time.monotonic() - started < 6
     assert "secret" not in str(caught.value)
+
+
+def test_a_broker_that_takes_the_connection_and_says_nothing_is_told_within_the_time_allowed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Client(f"amqp://alice:secret@127.0.0.1:{silent.getsockname()[1]}/bmi")
+        started = time.monotonic()
+        with pytest.raises(Unreachable):
+            client.publish(MAP, timeout=2)
+        assert time.monotonic() - started < 6
 
 
 def test_a_broker_on_which_no_bmid_ever_was_is_said_at_once(rabbitmq: RabbitMQ) -> None:
