@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,13 @@ class PostgreSQL:
     """One server with the superuser bmi (random password) and an empty database bmi. `address` is remembered.
 
     Its log, pid and password lie in `folder`; its data in a short folder under /tmp that the unprivileged
-    account of the server can reach, and that `stop` removes.
+    account of the server can reach, and that `stop` removes. `before` is the command that the server is started by.
     """
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", before: Sequence[str] = ()) -> None:
         self.folder = folder.absolute()
         self._where = address
+        self._before = tuple(before)
 
     def start(self) -> None:
         """Make the data, start the server, and return when it answers (about 1.5 s). Raises LabError."""
@@ -185,7 +187,8 @@ class PostgreSQL:
 
     def _process(self) -> Process:
         # The working folder must be one that the unprivileged account may enter.
-        return Process("postgresql", self.folder, [*_account(), _program("postgres"), "-D", self._data], cwd=Path("/"))
+        command = [*_account(), *self._before, _program("postgres"), "-D", self._data]
+        return Process("postgresql", self.folder, command, cwd=Path("/"))
 
     def _family(self) -> list[int]:
         """The server and its backends, which put themselves into sessions of their own."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.ceph import Ceph
 from lab.process import wait_for
 
-__all__ = ["full", "small"]
+__all__ = ["filled", "full", "small"]
 
 
 @contextmanager
@@ -42,3 +42,18 @@ def small(folder: Path, size: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """The file system of the folder has no room left."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        for size in (1 << 20, 4096):
+            with suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+    try:
+        yield
+    finally:
+        ballast.unlink()

@@ -59,6 +59,7 @@ class Busy:
     def settle(self, seconds: float, lost: bool = False) -> None:
         """All have ended, and nothing was lost, doubled or left."""
         assert len(self.tickets) > 2
+        self.house.database.engine.dispose()  # the test's own connections, which may have gone with a server
         results = self.house.client().wait_all(self.tickets, seconds)
         states = Counter(result.state for result in results)
         allowed = {State.DONE, State.REFUSED} if lost else {State.DONE}
