@@ -6,6 +6,8 @@ What all heads share (broker, storage, database, BMC) is given; who starts what 
 from __future__ import annotations
 
 import ipaddress
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from lab.bmid import Bmid, Parts, Shard
 from lab.dnsmasq import Dnsmasq
 from lab.network import Network
 from lab.place import remember
-from lab.process import free_port
+from lab.process import Process, free_port
 from lab.tgtd import Tgtd
 
 __all__ = ["Head", "Shared"]
@@ -59,8 +61,40 @@ class Head:
             remember(ports, fresh)
         kept, folder = remember(ports, {}), self.folder / "tgtd"
         return tuple(
-            Tgtd(folder, place.ip, kept[str(shard)], shard, netns=place.namespace) for shard in range(self._shards)
+            Tgtd(folder, place.ip, kept[str(shard)], shard, netns=place.namespace, anywhere=bool(place.namespace))
+            for shard in range(self._shards)
         )
+
+    @property
+    def mover(self) -> Process | None:
+        """What puts addresses on its interface, and takes them off; None for a head that is alone."""
+        addresses = self._network.addresses
+        place, length = addresses.heads[self.number], ipaddress.ip_network(addresses.subnet).prefixlen
+        if place.namespace is None:
+            return None
+        config, ips = self.folder / "bmid/bmid.toml", [one.ip for one in addresses.heads]
+        command: list[str | Path] = [sys.executable, "-m", "lab.mover", config, place.interface, str(length), *ips]
+        return Process("mover", self.folder / "mover", command, netns=place.namespace, cwd=Path(__file__).parent.parent)
+
+    def freeze(self) -> None:
+        """As if the machine stood still: nothing of it runs, and nothing answers on the boot network."""
+        self._each(Process.freeze)
+        self._network.cut(self.number)
+
+    def thaw(self) -> None:
+        """And goes on where it stood."""
+        self._network.join(self.number)
+        self._each(Process.thaw)
+
+    def kill(self) -> None:
+        """As if the machine lost its power; `start` and bmid's own start bring it back."""
+        self._network.cut(self.number)
+        self._each(Process.kill)
+
+    def _each(self, act: Callable[[Process], None]) -> None:
+        parts = [one.process for one in self.tgtds] + [Process("bmid", self.folder / "bmid"), self.dnsmasq.process]
+        for part in (*parts, Process("mover", self.folder / "mover")):
+            act(part)
 
     def bmid(self, shared: Shared) -> Bmid:
         """The daemon, with the settings for this head."""
@@ -88,7 +122,8 @@ class Head:
             tgtd.start()
 
     def stop(self) -> None:
-        """End dnsmasq and tgtds, also those of a lab that was killed."""
+        """End dnsmasq, tgtds and mover, also those of a lab that was killed."""
+        Process("mover", self.folder / "mover").stop()
         for path in sorted((self.folder / "tgtd").glob("tgtd-*.pid")):
             Tgtd(self.folder / "tgtd", control_port=int(path.stem[5:])).stop()
         self.dnsmasq.stop()

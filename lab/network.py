@@ -141,9 +141,19 @@ class Network:
         """The tap for the node with this number, made if need be; usable only inside the namespace."""
         name = f"tap{number}"
         if not _try(*self._inside("ip", "link", "show", name)):
-            _run(*self._inside("ip", "tuntap", "add", name, "mode", "tap"))
-        _run(*self._inside("ip", "link", "set", name, "master", _BRIDGE, "up"))
+            run(*self._inside("ip", "tuntap", "add", name, "mode", "tap"))
+        run(*self._inside("ip", "link", "set", name, "master", _BRIDGE, "up"))
         return name
+
+    def cut(self, head: int) -> None:
+        """A head of several can't be reached on the boot network; it keeps its addresses."""
+        place = self.addresses.heads[head]
+        run("ip", "-n", str(place.namespace), "link", "set", place.interface, "down")
+
+    def join(self, head: int) -> None:
+        """And can be again."""
+        place = self.addresses.heads[head]
+        run("ip", "-n", str(place.namespace), "link", "set", place.interface, "up")
 
     def _inside(self, *command: str) -> list[str]:
         return ["ip", "netns", "exec", self.namespace, *command]
@@ -178,24 +188,27 @@ class Network:
 
     def _make(self, taken: Addresses) -> None:
         length = ipaddress.ip_network(taken.subnet).prefixlen
-        _run("ip", "netns", "add", taken.namespace)
+        run("ip", "netns", "add", taken.namespace)
         for bridge in (_BRIDGE, _MANAGEMENT):
             options = ("forward_delay", "0", "stp_state", "0")
-            _run(*self._inside("ip", "link", "add", bridge, "type", "bridge", *options))
-            _run(*self._inside("ip", "link", "set", bridge, "up"))
+            run(*self._inside("ip", "link", "add", bridge, "type", "bridge", *options))
+            run(*self._inside("ip", "link", "set", bridge, "up"))
         if taken.heads[0].namespace is not None:
             self._join(taken, None, taken.interface, _MANAGEMENT, "host")
-            _run("ip", "addr", "add", f"{taken.service_ip}/{length}", "dev", taken.interface)
+            run("ip", "addr", "add", f"{taken.service_ip}/{length}", "dev", taken.interface)
         for number, head in enumerate(taken.heads):
             inside: tuple[str, ...] = ()
             if head.namespace is not None:
                 inside = ("-n", head.namespace)
-                _run("ip", "netns", "add", head.namespace)
-                _run("ip", *inside, "link", "set", "lo", "up")
+                run("ip", "netns", "add", head.namespace)
+                run("ip", *inside, "link", "set", "lo", "up")
                 self._join(taken, head.namespace, "mgmt0", _MANAGEMENT, f"mgmt{number}")
-                _run("ip", *inside, "addr", "add", f"{head.service_ip}/{length}", "dev", "mgmt0")
+                run("ip", *inside, "addr", "add", f"{head.service_ip}/{length}", "dev", "mgmt0")
+                # An address that moves away must not take along those that came to the same interface after it.
+                keep = "echo 1 > /proc/sys/net/ipv4/conf/all/promote_secondaries"
+                run("ip", "netns", "exec", head.namespace, "sh", "-c", keep)
             self._join(taken, head.namespace, head.interface, _BRIDGE, f"up{number}")
-            add = partial(_run, "ip", *inside, "addr", "add", "dev", head.interface)
+            add = partial(run, "ip", *inside, "addr", "add", "dev", head.interface)
             add(f"{head.ip}/{length}")
             # iPXE waits 13 s for a router advertisement, and one needs an IPv6 prefix to advertise; nodad, because
             # dnsmasq can't use the address while it is being probed.
@@ -204,14 +217,14 @@ class Network:
     def _join(self, taken: Addresses, namespace: str | None, interface: str, bridge: str, port: str) -> None:
         """A veth from `interface` in a namespace (None: this machine's) to `port` on a bridge, both ends up."""
         inside = ("-n", namespace) if namespace else ()
-        _run("ip", *inside, "link", "add", interface, "type", "veth", "peer", "name", port, "netns", taken.namespace)
-        _run(*self._inside("ip", "link", "set", port, "master", bridge, "up"))
-        _run("ip", *inside, "link", "set", interface, "up")
+        run("ip", *inside, "link", "add", interface, "type", "veth", "peer", "name", port, "netns", taken.namespace)
+        run(*self._inside("ip", "link", "set", port, "master", bridge, "up"))
+        run("ip", *inside, "link", "set", interface, "up")
 
 
 def _used_networks() -> list[ipaddress.IPv4Network]:
-    links = json.loads(_run("ip", "-j", "-4", "addr"))
-    routes = json.loads(_run("ip", "-j", "-4", "route"))
+    links = json.loads(run("ip", "-j", "-4", "addr"))
+    routes = json.loads(run("ip", "-j", "-4", "route"))
     texts = [f"{a['local']}/{a['prefixlen']}" for link in links for a in link["addr_info"]]
     texts += [route["dst"] for route in routes if route["dst"] != "default"]
     return [ipaddress.IPv4Network(text, strict=False) for text in texts]
@@ -225,7 +238,8 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
-def _run(*command: str) -> str:
+def run(*command: str) -> str:
+    """What a command prints. Raises LabError with what it said, where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"network: {' '.join(command)}: {done.stderr.strip()}")

@@ -77,6 +77,9 @@ class Site(Ground):
         for bmid in self.bmids:  # one after the other: the first brings the schema up to date
             bmid.start()
             tell(f"bmid on {bmid.name}" if self._heads > 1 else "bmid")
+        for head in self.heads:
+            if head.mover is not None:
+                head.mover.start()
         self.register(self.layout.names)
 
     def restart(self, settings: dict[str, dict[str, object]]) -> None:

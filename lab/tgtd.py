@@ -21,7 +21,8 @@ class Tgtd:
     """One tgtd. `control_port` (its -C) tells several in one folder apart; `portal_port` is its iSCSI port.
 
     `socket` is the path of its management socket (tgt appends ".CONTROL_PORT" to what it is told, and keeps
-    a ".lock" beside it); `portal` is "IP:PORT"; `environment` is what tgtadm needs to reach it.
+    a ".lock" beside it); `portal` is "IP:PORT", where initiators find it; `anywhere`:
+    it listens at that port of any address that comes here. `environment` is what tgtadm needs to reach it.
     """
 
     def __init__(
@@ -33,16 +34,18 @@ class Tgtd:
         *,
         netns: str | None = None,
         threads: int = 2,
+        anywhere: bool = False,
     ) -> None:
         self.folder = folder
         self.control_port = control_port
         self.portal = f"{portal_ip}:{portal_port}"
+        self._listens = f"0.0.0.0:{portal_port}" if anywhere else self.portal
         self.socket = socket_path(folder, f"tgtd.sock.{control_port}")
         self.environment = {"TGT_IPC_SOCKET": str(self.socket.with_suffix(""))}
         self.process = Process(
             f"tgtd-{control_port}",
             folder,
-            ["tgtd", "-f", "-C", str(control_port), "-t", str(threads), "--iscsi", f"portal={self.portal}"],
+            ["tgtd", "-f", "-C", str(control_port), "-t", str(threads), "--iscsi", f"portal={self._listens}"],
             env=self.environment,
             netns=netns,
             nofile=_OPEN_FILES,
@@ -56,8 +59,8 @@ class Tgtd:
             short_folder(self.folder)
         self.process.start()
         self.process.wait_for(self._answers, 10, f"its management socket {self.socket}")
-        if self.portal not in self.tgtadm("--op", "show", "--mode", "portal"):
-            raise LabError(f"{self.process.name}: doesn't listen on {self.portal}\n{self.process.tail()}")
+        if self._listens not in self.tgtadm("--op", "show", "--mode", "portal"):
+            raise LabError(f"{self.process.name}: doesn't listen on {self._listens}\n{self.process.tail()}")
 
     def stop(self) -> None:
         """End it, with all its targets, by SIGKILL: it ignores SIGTERM."""

@@ -6,12 +6,13 @@ bytes of another. Only what the rows place elsewhere is touched: whatever no row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
+from bmid.drivers.base import ExportStatus
 from bmid.engine.identity import Identity, Ports
 from bmid.errors import TransientError
 from bmid.store import heads
@@ -50,31 +51,41 @@ class Eviction:
         before, self._turns = self._homed, self._turns + 1
         if before is not None and before <= homed and self._turns % EVERY:
             return 0
-        removed, whole = 0, True
-        try:
-            strays = [stray for stray in self._strays() if stray.disk not in homed]
-            removed = sum(self._evict(stray) for stray in strays)
-        except TransientError as error:
-            whole = False
-            log.warning("eviction.interrupted", detail=str(error))
-        if whole:
-            self._homed = homed
+        self._homed, failed, removed = homed, 0, 0
+        for stray in self._strays():
+            if stray.disk in homed:
+                continue
+            try:
+                removed += self._evict(stray)
+            except TransientError as error:
+                failed += 1
+                log.warning("eviction.failed", disk=stray.disk, what=stray.what, detail=str(error))
+        if failed:
+            self._homed = None
         if removed:
             log.warning("head.cleared", removed=removed)
         return removed
 
     def _strays(self) -> Iterator[_Stray]:
-        """Boot pointers first: a node never boots what is about to go."""
+        """Targets first: each failed read of a fenced one is a leak."""
         boot, target, seeds = self._ports.boot, self._ports.target, self._ports.seeds
-        for pointer in boot.pointers():
-            yield _Stray(pointer.disk, "pointer", partial(boot.clear, pointer.address, pointer.disk))
         for shard in target.shards:
-            for export in target.exports(shard):
+            for export in self._exports(shard):
                 disk = export.iqn.removeprefix(self._prefix)
                 if disk != export.iqn:
                     yield _Stray(disk, "target", partial(target.remove, shard, export.number, disk))
+        for pointer in boot.pointers():
+            yield _Stray(pointer.disk, "pointer", partial(boot.clear, pointer.address, pointer.disk))
         for disk in seeds.inventory():
             yield _Stray(disk, "seed", partial(seeds.remove, disk))
+
+    def _exports(self, shard: str) -> Sequence[ExportStatus]:
+        """Those of a tgtd that is down are gone with it; of one that is frozen, they are looked at when it answers."""
+        try:
+            return self._ports.target.exports(shard)
+        except TransientError:
+            self._homed = None
+            return ()
 
     def _evict(self, stray: _Stray) -> bool:
         """Remove it while its disk's row is held: a disk that comes back to this head comes after that."""

@@ -1,0 +1,121 @@
+"""A head dies, stands still, or is emptied while systems write to the disks that it exports: nothing that they were
+told is on disk is lost, nothing older comes over it, and their addresses answer again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.duo import DEAD_AFTER, Duo, duo_of
+from tests.support.writer import Writer
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Duo]:
+    """Two heads for all tests of this module."""
+    with duo_of(request) as made:
+        yield made
+
+
+@pytest.fixture
+def duo(lab: Duo) -> Iterator[Duo]:
+    """Both heads with their own addresses, and no node mapped before or after."""
+    lab.go_home()
+    yield lab
+    lab.unmap()
+
+
+def told(*writers: Writer) -> None:
+    """Print what they went through, which a run shows with -s."""
+    for one in writers:
+        print(f"{one.name}: {one.number} writes, {one.logins} log-ins, longest pause {one.longest:.1f} s, {one.errors}")
+
+
+def writing(duo: Duo, head: str) -> tuple[list[Writer], list[Writer]]:
+    """Two systems that write to disks of a head, and two of it that have only read so far."""
+    duo.map(*duo.nodes(8))
+    mine = [node for node, home in duo.homes().items() if home == head]
+    assert len(mine) == 4
+    writers, readers = [duo.writer(node) for node in mine[:2]], [duo.writer(node, idle=True) for node in mine[2:]]
+    duo.until(lambda: all(one.number > 20 for one in writers), 20, "first writes")
+    return writers, readers
+
+
+def go_on(duo: Duo, writers: list[Writer], readers: list[Writer], seconds: float) -> None:
+    """Wait until all of them write, those that only read, too."""
+    marks = {one.name: one.number for one in writers}
+    for one in readers:
+        one.wake()
+    duo.until(lambda: all(one.number > marks[one.name] + 70 for one in writers), seconds, "writes after it")
+    duo.until(lambda: all(one.number > 70 for one in readers), 20, "first writes of those that read")
+
+
+def test_writers_go_on_at_the_other_head_when_theirs_is_killed(duo: Duo) -> None:
+    writers, readers = writing(duo, "head-a")
+    try:
+        duo.head("head-a").kill()
+        took = duo.until(lambda: duo.ready("head-b"), DEAD_AFTER + 30, "the takeover")
+        go_on(duo, writers, readers, 30)
+        assert duo.addresses("head-b") == {place.ip for place in duo.site.network.addresses.heads}
+        assert set(duo.homes().values()) == {"head-b"}
+    finally:
+        for one in (*writers, *readers):
+            one.stop()
+        told(*writers, *readers)
+        duo.start("head-a")
+    assert duo.wrong(*writers, *readers) == []
+    assert [one.errors for one in writers] == [[], []]
+    assert took < DEAD_AFTER + 15
+    assert duo.targets("head-b") == 8
+
+
+def test_a_frozen_head_that_wakes_writes_nothing_more_and_clears_what_it_has(duo: Duo) -> None:
+    """Writes lie in its sockets when it is frozen, which it would carry out when it wakes."""
+    writers, readers = writing(duo, "head-a")
+    head = duo.head("head-a")
+    try:
+        for tgtd in head.tgtds:
+            tgtd.freeze()
+        time.sleep(0.3)
+        head.freeze()
+        duo.until(lambda: duo.ready("head-b"), DEAD_AFTER + 30, "the takeover")
+        go_on(duo, writers, readers, 30)
+        head.thaw()
+        took = duo.until(lambda: duo.targets("head-a") == 0, 15, "the targets of the one that woke to go")
+        print(f"cleared {took:.1f} s after it woke")
+        duo.until(lambda: duo.addresses("head-a") == set(), 10, "its address to go")
+        go_on(duo, writers, readers, 20)
+    finally:
+        head.thaw()
+        for one in (*writers, *readers):
+            one.stop()
+        told(*writers, *readers)
+    assert duo.wrong(*writers, *readers) == []
+    assert list(head.dnsmasq.hosts.iterdir()) == []
+    assert duo.targets("head-b") == 8
+
+
+def test_both_heads_are_drained_in_turn_under_24_writers_without_an_error(duo: Duo) -> None:
+    duo.map(*duo.nodes(24))
+    writers = [duo.writer(node) for node in duo.homes()]
+    try:
+        duo.until(lambda: all(one.number > 5 for one in writers), 30, "first writes")
+        for name in ("head-a", "head-b"):
+            assert duo.roster.drain(name)
+            took = duo.until(lambda name=name: not duo.roster.left(name), 60, f"{name} to be empty")
+            print(f"{name} empty after {took:.1f} s, with {duo.targets(name)} targets")
+            marks = {one.name: one.number for one in writers}
+            duo.until(lambda marks=marks: all(one.number > marks[one.name] for one in writers), 30, "writes after it")
+            duo.roster.undrain(name)
+            for row in duo.roster.portals():
+                duo.roster.move(row["portal"].partition(":")[0], row["native"])
+            duo.until(duo.at_home, 60, "the address to come back")
+    finally:
+        for one in writers:
+            one.stop()
+        told(*writers)
+        print(f"longest pause: {max(one.longest for one in writers):.1f} s")
+    assert duo.wrong(*writers) == []
+    assert [one.errors for one in writers if one.errors] == []
