@@ -35,6 +35,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "bmi.disk.create.v1": {"project": "p1", "disk": "d", "image": "p2/i"},
     "bmi.disk.remove.v1": {"project": "p1", "disk": "d"},
     "bmi.disk.snapshot.v1": {"project": "p1", "disk": "d", "image": "i"},
+    "bmi.disk.restore.v1": {"project": "p1", "disk": "e", "name": "d"},
+    "bmi.image.restore.v1": {"project": "p1", "image": "j", "name": "i"},
     "bmi.boot.retry.v1": {"node": "n1", "disk": "d"},
     "bmi.export.restore.v1": {"node": "n1", "disk": "d"},
     "bmi.site.reconcile.v1": {"head": "h1", "shared": True},
@@ -52,7 +54,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
 SHARED = {"bmi.node.map.v1": {"project:p1", "image:p2/i"}, "bmi.node.unmap.v1": {"project:p1"},
           "bmi.node.rebuild.v1": {"project:p1", "image:p2/i"}, "bmi.disk.create.v1": {"project:p1", "image:p2/i"},
           **{f"bmi.{kind}.v1": {"project:p1"} for kind in ("node.snapshot", "node.power", "disk.remove",
-                                                           "disk.snapshot")},
+                                                           "disk.snapshot", "disk.restore", "image.restore")},
           "bmi.image.import.v1": {"project:p1"}, "bmi.image.remove.v1": {"project:p1"},
           "bmi.image.copy.v1": {"project:p1", "project:p2", "project:p3", "image:p2/i"},
           "bmi.image.export.v1": {"project:p1", "image:p1/i"}, "bmi.image.update.v1": {"project:p1"}}  # fmt: skip
