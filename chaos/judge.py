@@ -150,20 +150,21 @@ class Judge:
         """Read every disk that is left, beside all targets, and hold it against what was acknowledged."""
         with self.database.read() as tx:
             disks = [one.id for one in StoreView(tx, 60).disks()]
-        settings = self._first.storage
-        if settings.driver == "directory":
-            for disk in disks:
-                with Path(self.ports(next(iter(self._settings))).storage.backing(disk).path).open("rb") as file:
+        storage = self._first.storage
+        paths = {disk: self.ports(next(iter(self._settings))).storage.backing(disk).path for disk in disks}
+        if storage.driver == "directory":
+            for disk, path in paths.items():
+                with Path(path).open("rb") as file:
                     for block in ledger.written(disk):
                         file.seek(offset(block))
                         ledger.check(disk, block, file.read(BLOCK), "at the end")
             return
         with (
-            rados.Rados(conffile=str(settings.rbd.conf), rados_id=settings.rbd.user) as cluster,
-            cluster.open_ioctx(settings.rbd.pool) as pool,
+            rados.Rados(conffile=str(storage.rbd.conf), rados_id=storage.rbd.user) as cluster,
+            cluster.open_ioctx(storage.rbd.pool) as pool,
         ):
-            for disk in disks:
-                with rbd.Image(pool, disk, read_only=True) as image:
+            for disk, path in paths.items():
+                with rbd.Image(pool, path.partition("/")[2], read_only=True) as image:
                     for block in ledger.written(disk):
                         ledger.check(disk, block, image.read(offset(block), BLOCK), "at the end")
 
