@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -70,3 +71,14 @@ def test_a_level_keeps_quiet_what_is_below_it(style: str, capsys: pytest.Capture
     told = capsys.readouterr().err
     assert "thing.failed" in told
     assert "thing.happened" not in told
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a reader that has gone: the line is lost, and nothing else."""
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        logs.configure("info", style)
+        structlog.get_logger("test").error("thing.failed", exc_info=ValueError("a reason"))
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
