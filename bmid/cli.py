@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from bmid.bootstrap import Head
 from bmid.checkup import examine
+from bmid.cli_backup import backup, restore
 from bmid.cli_fsck import fsck
 from bmid.cli_head import head, heads
 from bmid.handlers.registry import discover
@@ -42,6 +43,8 @@ def main(context: click.Context, config: Path) -> None:
 main.add_command(asyncapi)
 main.add_command(schemas)
 main.add_command(fsck)
+main.add_command(backup)
+main.add_command(restore)
 main.add_command(heads)
 main.add_command(head)
 

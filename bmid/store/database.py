@@ -129,6 +129,13 @@ class Database:
             yield Tx(connection, self.clock)
 
     @contextmanager
+    def snapshot(self) -> Iterator[Tx]:
+        """A transaction that only reads, all of it as of one moment on both databases, and that hinders nobody."""
+        level = {"reads": True} if self.sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self._translated(), self.engine.execution_options(**level).connect() as connection:
+            yield Tx(connection, self.clock)
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield

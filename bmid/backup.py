@@ -1,0 +1,128 @@
+"""`bmid backup` and `bmid restore`: all rows in one file, the same for SQLite and PostgreSQL.
+
+A site moves with it from one database to the other. It holds what the rows hold, secrets of new systems among it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from bmid.archive import Archive, Progress, Summary, unusable, write
+from bmid.errors import Misconfigured, Refused
+from bmid.parts import make_database, take_locks
+from bmid.settings import Settings
+from bmid.store import dump, heads
+from bmid.store.database import Database, Tx
+from bmid.store.schema import REVISION
+
+__all__ = ["Backup"]
+
+
+class Backup:
+    """Works on the database that the settings name; `progress` hears of rows done and rows in all."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self._settings = settings
+        self._progress = progress
+
+    def take(self, file: Path) -> Summary:
+        """Write a backup, as of one moment, while the daemon is at work; read it back, and only then give it its name.
+        A file of that name is replaced. PermanentError `backup-unusable` where that can't be."""
+        database = make_database(self._settings)
+        database.verify()
+        new = file.with_name(f".{file.name}.{os.getpid()}.new")
+        try:
+            with database.snapshot() as tx:
+                tables = ((name, dump.columns(name), dump.rows(tx, name)) for name in dump.tables())
+                written = write(new, self._header(tx, database), tables, self._progress)
+            read = inspect(new)
+            if read.sha256 != written:
+                raise unusable(f"what was read of {file} is not what was written")
+            new.replace(file)
+            _sync(file.parent)
+        finally:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            database.close()
+        return replace(read, file=str(file))
+
+    def _header(self, tx: Tx, database: Database) -> dict[str, Any]:
+        return {
+            "revision": REVISION,
+            "program": version("bmi"),
+            "database": database.engine.dialect.name,
+            "head": self._settings.head.name,
+            "taken_at": tx.now.isoformat(),
+            "tables": dict(dump.counts(tx)),
+        }
+
+    def restore(self, file: Path, *, replace: bool = False, rehearse: bool = False) -> Summary:
+        """Put the rows of a backup into the database, which is empty, or (`replace`) holds nothing that is wanted; all
+        of them or none. `rehearse`: only see whether it could be.
+
+        Misconfigured while a bmid is at work on it; Refused `database-occupied`; PermanentError `backup-unusable`.
+        """
+        found = inspect(file, self._progress if rehearse else None)
+        database = make_database(self._settings)
+        try:
+            database.verify()
+            locks = take_locks(self._settings, database)
+            with database.write() as tx:
+                require_rest(tx, self._settings.engine.dead_after)
+                if not replace:
+                    require_empty(tx, "Take a backup of it; then say --replace, and all that is in it goes.")
+                if not rehearse:
+                    self._fill(tx, Archive(file, REVISION))
+            for lock in locks:
+                lock.close()
+        finally:
+            database.close()
+        return found
+
+    def _fill(self, tx: Tx, archive: Archive) -> None:
+        dump.clear(tx)
+        for (name, columns), rows in groupby(archive.rows(self._progress), itemgetter(0, 1)):
+            if name not in dump.tables() or not set(columns) <= set(dump.columns(name)):
+                raise unusable(f"this bmid knows no table {name} with {', '.join(columns)}")
+            dump.fill(tx, name, columns, (row.values for row in rows))
+        dump.settle(tx)
+
+
+def inspect(file: Path, progress: Progress | None = None) -> Summary:
+    """What is in a backup, all of it read. PermanentError `backup-unusable` where it is not whole."""
+    archive = Archive(file, REVISION)
+    for _ in archive.rows(progress):
+        pass
+    return archive.summary()
+
+
+def require_rest(tx: Tx, dead_after: float) -> None:
+    """No bmid is at work on the database. Raises Misconfigured."""
+    if alive := heads.others(tx, "", dead_after):
+        names = ", ".join(one.name for one in alive)
+        todo = f"Stop bmid there; one that was killed counts as alive for {dead_after:g} s."
+        raise Misconfigured(f"bmid is at work on this database, on {names}", todo=todo)
+
+
+def require_empty(tx: Tx, todo: str) -> None:
+    """The database holds nothing of the site. Raises Refused."""
+    there: Mapping[str, int] = dump.occupied(tx)
+    if there:
+        detail = "the database is not empty: " + ", ".join(f"{count} in {name}" for name, count in there.items())
+        raise Refused("database-occupied", detail, todo=todo)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
