@@ -73,10 +73,11 @@ class Auditor:
         # A disk without a row whose target still stands may be in use by its node.
         exported = {one.finding.subject for one in every if one.finding.kind is Kind.TARGET_ORPHANED}
         waits = {(Kind.DISK_ORPHANED, disk) for disk in exported}
+        gone = {one.finding.subject for one in every if one.finding.kind is Kind.DISK_MISSING}
         restored: dict[str, Command] = {}
         removed: list[Command] = []
         for one in (noted.finding for noted in ready):
-            if one.kind.about.remedy is Remedy.RESTORE and one.node:
+            if one.kind.about.remedy is Remedy.RESTORE and one.node and one.subject not in gone:
                 restored[one.subject] = RestoreExport(node=one.node, disk=one.subject)
             elif one.kind.about.remedy is Remedy.REMOVE and one.subject not in going and one.key[:2] not in waits:
                 removed.append(_removal(one))

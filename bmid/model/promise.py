@@ -51,15 +51,18 @@ class PromisedImage:
 @dataclass(frozen=True)
 class Promises:
     """All rows of one moment. `at_work` are the keys that unfinished operations want for themselves (`node:n1`): what
-    has one of them is in the making, or on its way out, and neither missing nor left. `unfinished` are the ids of all
-    operations that have not ended; what is named by one is theirs. `nodes` are the disks' ids by the node that points
-    there. `ledger` is what was found wrong among the rows themselves."""
+    has one of them is in the making, or on its way out, and neither missing nor left. `restored` are those of them that
+    are wanted only to put back what leads to a disk, which neither makes nor removes one. `unfinished` are the ids of
+    all operations that have not ended; what is named by one is theirs. `nodes` are the disks' ids by the node that
+    points there, `trash` is what can be restored, by id, as `disk:p1/d1`. `ledger` is what was found wrong among the
+    rows themselves."""
 
     disks: Mapping[str, PromisedDisk] = field(default_factory=dict)
     images: Mapping[str, PromisedImage] = field(default_factory=dict)
     nodes: Mapping[str, str] = field(default_factory=dict)
     trash: Mapping[str, str] = field(default_factory=dict)
     at_work: frozenset[str] = frozenset()
+    restored: frozenset[str] = frozenset()
     unfinished: frozenset[str] = frozenset()
     ledger: tuple[Finding, ...] = ()
 
@@ -67,6 +70,11 @@ class Promises:
         """Whether somebody is at work on the disk, or on its node."""
         keys = {f"disk:{disk.project}/{disk.name}", f"node:{disk.node}"}
         return not keys.isdisjoint(self.at_work)
+
+    def in_the_making(self, disk: PromisedDisk) -> bool:
+        """Whether somebody is at work on the disk itself, and not only on what leads to it."""
+        keys = {f"disk:{disk.project}/{disk.name}", f"node:{disk.node}"}
+        return not keys.isdisjoint(self.at_work - self.restored)
 
     def busy_image(self, image: PromisedImage) -> bool:
         """Whether somebody is at work on the image."""

@@ -72,7 +72,11 @@ def _storage(rows: Promises, stored: Iterable[Stored]) -> Iterator[Finding]:
         elif thing.kind == "disk":
             yield from _snapshots(rows, thing)
     for disk in rows.disks.values():
-        if disk.id not in there["disk"] and not rows.busy(disk) and disk.state in (DiskState.MAPPED, DiskState.PARKED):
+        if (
+            disk.id not in there["disk"]
+            and not rows.in_the_making(disk)
+            and disk.state in (DiskState.MAPPED, DiskState.PARKED)
+        ):
             hint = "it lies in the storage's trash" if disk.id in there["trash"] else _HAND
             what = f"{disk.label} is not in the storage"
             yield _of(disk, Kind.DISK_MISSING, SHARED, "storage", what, hint)

@@ -18,6 +18,7 @@ from bmid.store.schema import disk, finding, image, look, node, operation, opera
 
 __all__ = ["Looked", "looks", "note", "noted", "promises"]
 
+RESTORES = "bmi.export.restore.v1"
 KINDS = {kind.value for kind in Kind}
 KEYS = ("kind", "subject", "head", "place")
 DISKS = select(
@@ -48,11 +49,14 @@ def promises(tx: Tx, ends: Mapping[str, Sequence[str]] | None = None, retention:
     Who is at work is asked first: what has ended by the time when the other rows are read is still taken for busy.
     """
     unfinished = frozenset(tx.execute(select(operation.c.id).where(operation.c.ended_at.is_(None))).scalars())
-    wanted = select(operation_key.c.key).join(operation, operation.c.id == operation_key.c.operation)
-    at_work = wanted.where(operation_key.c.exclusive, operation.c.ended_at.is_(None))
+    wanted = select(operation_key.c.key, operation.c.type).join(operation, operation.c.id == operation_key.c.operation)
+    at_work: dict[str, set[str]] = {}
+    for row in tx.execute(wanted.where(operation_key.c.exclusive, operation.c.ended_at.is_(None))):
+        at_work.setdefault(row.key, set()).add(row.type)
     images = select(image.c.id, image.c.project, image.c.name, image.c.ready)
     return Promises(
-        at_work=frozenset(tx.execute(at_work).scalars()),
+        at_work=frozenset(at_work),
+        restored=frozenset(key for key, types in at_work.items() if types <= {RESTORES}),
         unfinished=unfinished,
         disks={row.id: PromisedDisk(**row._mapping) for row in tx.execute(DISKS)},
         images={row.id: PromisedImage(**row._mapping) for row in tx.execute(images)},

@@ -87,6 +87,15 @@ def test_a_disk_that_somebody_else_opened_is_fenced_when_a_second_look_sees_it(b
     assert not bench.storage.has_open(disk.id, "10.9.9.9:0/1")
 
 
+def test_nobody_tries_to_export_a_disk_that_is_gone(bench: Bench) -> None:
+    """It would take an hour to give up."""
+    (disk,) = bench.view().disks()
+    bench.storage.discard(disk.id, {})
+    bench.target.restart(disk.shard)
+    assert look(bench)["findings"] == {"disk-missing": 1, "target-missing": 1, "owner-astray": 1}
+    assert look(bench)["mended"] == 0
+
+
 def orphans(bench: Bench) -> None:
     """One of each kind, and the disk that they all belong to."""
     orphan(bench)

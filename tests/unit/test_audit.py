@@ -169,6 +169,13 @@ def test_what_somebody_is_at_work_on_is_neither_missing_nor_left(key: str) -> No
     }  # fmt: skip
 
 
+def test_a_disk_that_is_gone_is_told_of_although_its_target_is_just_being_put_back() -> None:
+    """In vain, and for long."""
+    key = frozenset({"node:n1"})
+    (found,) = compare(rows(at_work=key, restored=key), sighted(stored=STORED[1:], targets={"s0": ()}))
+    assert found.kind is Kind.DISK_MISSING
+
+
 def test_what_bears_the_name_of_an_operation_that_goes_on_is_that_ones() -> None:
     world = sighted(
         stored=(replace(STORED[0], snapshots=("op",)), STORED[1]), staging=frozenset({"op"}), exports=frozenset({"op"})
