@@ -1,8 +1,8 @@
 """Empties the trash: what has expired, and what no row explains. What has not expired is never touched.
 
-A round a minute removes a few entries, what hangs on others before those, and ends where the storage has become slow: it
-is asked for a sign of life before each removal, and what takes many times as long as half of the last ones took is slow.
-What is slow for longer than that is the usual. Where the storage is nearly full, expired entries go without either limit.
+A round a minute removes a few entries, what hangs on others before those, and ends where the storage has become slow:
+it is asked for a sign of life before each removal, and what takes many times as long as half of the last ones took is
+slow. What lasts becomes the usual. Where the storage is nearly full, what has expired goes without either limit.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Round:
         tried: set[str] = set()
         by_id = _by_id(entries)
         # When its children are gone, what they were made of is due as well.
-        while (due := [one for one in due if one not in tried]) and self._goes_on():
+        while (due := [one for one in due if one not in tried]) and not self._over:
             for identity in due:
                 if self._goes_on():
                     tried.add(identity)
@@ -149,8 +149,13 @@ class _Round:
             known = trash.explained(tx)
         return [entry for entry in entries if entry.spoiled or entry.id not in known]
 
+    @property
+    def _over(self) -> bool:
+        return self._slow or self.removed >= self._room or self._timer() >= self._end
+
     def _goes_on(self) -> bool:
-        if self._slow or self.removed >= self._room or self._timer() >= self._end:
+        """Whether there is time and room for one more, and the storage is as quick as usual."""
+        if self._over:
             return False
         self._slow = not self._urgent and not self._pace.calm(self._storage.check)
         return not self._slow

@@ -18,8 +18,7 @@ from bmid.handlers.create_project import CreateProject
 from bmid.handlers.import_image import ImageSource, ImportImage
 from bmid.handlers.map_node import MapNode
 from bmid.handlers.unmap_node import UnmapNode
-from bmid.scheduler.housekeeping import Housekeeping
-from bmid.store import claims, schema
+from bmid.store import schema
 from lab.bmid import Bmid
 from lab.process import LabError
 from tests.support.bmid import new_token
@@ -189,29 +188,6 @@ def test_events_go_on_when_the_head_that_publishes_them_is_gone(heads: Pair, end
         # What was on its way out when it was killed goes out twice, and nothing is left out.
         places = list(dict.fromkeys(event.position for event in listener.heard))
         assert places == list(range(places[0], places[0] + len(places)))
-
-
-def test_the_trash_is_emptied_by_one_head_at_a_time(heads: Pair) -> None:
-    """Two would try the same things of it."""
-    purged: list[str] = []
-
-    def keeper(head: str) -> Housekeeping:
-        def purge(_: int) -> int:
-            purged.append(head)
-            return 0
-
-        return Housekeeping(heads.a.database, f"{head}/test", heads.a.folder, 14, purge)
-
-    with heads.a.database.write() as tx:
-        tx.execute(schema.claim.delete().where(schema.claim.c.key == "role:purge"))
-    one, other = keeper("one"), keeper("other")
-    for house in (one, other, one):
-        house.purge()
-    assert purged == ["one", "one"]
-    with heads.a.database.write() as tx:
-        claims.release_roles(tx, "one/test")
-    other.purge()
-    assert purged[-1] == "other"
 
 
 def test_a_head_doesnt_begin_under_the_name_of_one_that_is_alive_elsewhere(heads: Pair) -> None:
