@@ -13,7 +13,7 @@ from bmid.model.entity import DiskState
 from bmid.store import portals
 from bmid.store.database import Tx
 from bmid.store.rows import upsert
-from bmid.store.schema import claim, disk, head, operation
+from bmid.store.schema import claim, disk, head, operation, trash
 
 __all__ = [
     "HOMED",
@@ -185,10 +185,13 @@ def homed(tx: Tx, name: str, *, mapped: bool = False) -> Sequence[HomedDisk]:
 
 
 def elsewhere(tx: Tx, identifier: str, name: str) -> bool:
-    """Whether a disk has its home on another head, or none; it stays so until this transaction has ended."""
+    """Whether a disk has its home on another head, or none; it stays so until this transaction has ended. One in the
+    trash has none: what is here is of before it went, and it comes back parked."""
     query = select(disk.c.head, disk.c.state).where(disk.c.id == identifier).with_for_update(read=True)
     row = tx.execute(query).first()
-    return row is not None and row.head != name
+    if row is None:
+        return tx.execute(select(trash.c.id).where(trash.c.id == identifier)).first() is not None
+    return bool(row.head != name)
 
 
 def in_hand(tx: Tx, name: str) -> int:

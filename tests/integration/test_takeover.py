@@ -108,6 +108,20 @@ def test_what_no_row_knows_is_not_touched_when_a_head_wakes(twins: Twins) -> Non
     assert targets(twins.a) == numbers
 
 
+def test_what_is_left_of_a_disk_that_was_discarded_meanwhile_goes_when_a_head_wakes(twins: Twins) -> None:
+    """Its boot pointer would lead a node nowhere, beside the one of its new home."""
+    node = homed(twins, "h1")[0].node
+    twins.pass_by(DEAD_AFTER + 6, "h2")
+    twins.takeover(twins.b).run_once()
+    twins.b.settle(twins.b.worker(twins.b.identity), seconds=20)
+    twins.b.command("node.unmap", **P1, node=node)
+    twins.b.settle(twins.b.worker(twins.b.identity), seconds=20)
+    assert len(twins.a.view().disks()) == 3
+    assert twins.eviction(twins.a).run_once() == 4
+    assert targets(twins.a) == set()
+    assert twins.a.boot.pointers() == ()
+
+
 def test_a_head_that_was_stopped_in_order_keeps_its_address(twins: Twins) -> None:
     """Its tgtd is at work, and it is being updated."""
     twins.keepers["h1"].stop()
