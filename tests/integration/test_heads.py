@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ from bmid.handlers.create_project import CreateProject
 from bmid.handlers.import_image import ImageSource, ImportImage
 from bmid.handlers.map_node import MapNode
 from bmid.handlers.unmap_node import UnmapNode
-from bmid.store import schema
+from bmid.store import portals, schema
 from lab.bmid import Bmid
 from lab.process import LabError
 from tests.support.bmid import new_token
@@ -112,14 +114,55 @@ def test_a_drained_head_gets_no_new_disk_and_says_what_it_still_has(
     command = [Path(sys.executable).parent / "bmid", "--config", heads.b.bmid.config, "head", "drain", "head-a"]
     with subprocess.Popen([*command, "--wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
         assert waiting.stderr is not None
-        assert "1 disk and 0 operations are left" in waiting.stderr.readline()
+        line = waiting.stderr.readline()
+        assert "1 disk and 0 operations are left, 127.0.0.1 is still to be given back there" in line
         parked = heads.a.did(UnmapNode(project=image[0], node=stays, disk="park"))["disk"]
-        output, _ = waiting.communicate(timeout=20)
+        # The loopback never goes away: as after the machine was switched off, a person says that nobody answers.
+        heads.b.until(lambda: heads.homes()[""] is None)
+        with heads.a.database.write() as tx:
+            portals.withdraw(tx, "127.0.0.1", "head-a")
+        output, _ = waiting.communicate(timeout=30)
     assert waiting.returncode == 0
     assert "head-a is empty" in output
+    assert "safe to switch it off" in output
     assert heads.homes()[""] is None
     resumed = heads.a.did(MapNode(project=image[0], node=stays, disk=parked))
     assert resumed["portal"] == heads.b.tgtd.portal
+    assert [(row["head"], row["native"], row["ready"]) for row in portal_rows(heads)] == [
+        ("head-b", "head-a", True),
+        ("head-b", "head-b", True),
+    ]
+    # And back again.
+    heads.b.bmid.run("head", "undrain", "head-a")
+    assert "from head-b to head-a" in heads.b.bmid.run("head", "move", "127.0.0.1", "--to", "head-a")
+    with heads.a.database.write() as tx:
+        portals.withdraw(tx, "127.0.0.1", "head-b")
+    heads.a.until(lambda: all(row["head"] == row["native"] and row["ready"] for row in portal_rows(heads)))
+
+
+def test_a_head_says_whether_it_is_to_have_an_address(heads: Pair) -> None:
+    """For keepalived: yes, no, and what can't be known, which is neither."""
+    ask = [Path(sys.executable).parent / "bmid", "--config", heads.a.bmid.config, "head", "carries"]
+
+    def answer(address: str, **settings: str) -> int:
+        return subprocess.run(
+            [*ask, address], capture_output=True, env={**os.environ, **settings}, check=False
+        ).returncode
+
+    assert (answer("127.0.0.1"), answer("127.0.0.2"), answer("127.0.0.3")) == (0, 1, 1)
+    assert answer("127.0.0.1", BMID_DATABASE__URL="postgresql+psycopg://nobody@127.0.0.1:1/none") not in (0, 1)
+    with pytest.raises(LabError, match=r"no portal at 127\.0\.0\.3"):
+        heads.a.bmid.run("head", "move", "127.0.0.3", "--to", "head-b")
+    with pytest.raises(LabError, match="no living head head-z"):
+        heads.a.bmid.run("head", "move", "127.0.0.1", "--to", "head-z")
+    heads.a.bmid.stop()
+    assert answer("127.0.0.1") == 0  # its tgtd is at work
+    heads.start()
+
+
+def portal_rows(heads: Pair) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(heads.b.bmid.run("head", "portals", "-o", "json"))
+    return rows
 
 
 def test_a_map_waits_while_every_head_is_drained_and_says_so(

@@ -15,7 +15,7 @@ from bmid.handlers.unmap_node import UnmapNode
 from bmid.roster import Roster
 from bmid.settings_file import load
 from bmid.store import heads as registered
-from bmid.store import schema
+from bmid.store import portals, schema
 from lab.bmid import Bmid, Parts, Shard
 from lab.process import free_port
 from lab.tgtd import Tgtd
@@ -47,10 +47,11 @@ class Pair:
         return {row["head"]: row for row in Roster(load(self.a.bmid.config)).list()}
 
     def drain(self, *names: str) -> None:
-        """These heads are drained, the others take new maps."""
+        """These heads are drained, the others take new maps; every address stays where it is."""
         with self.a.database.write() as tx:
-            for name in ("head-a", "head-b"):
+            for name, address in (("head-a", "127.0.0.1"), ("head-b", "127.0.0.2")):
                 registered.drain(tx, name, draining=name in names)
+                portals.bind(tx, address, name, None)
 
     def role(self, name: str) -> str | None:
         """The head that has a role."""
@@ -73,7 +74,8 @@ class Pair:
 def _second(first: House, stack: ExitStack) -> Iterator[House]:
     folder = first.folder / "b"
     folder.mkdir()
-    tgtd = Tgtd(folder / "tgtd", portal_port=free_port())
+    # An address of its own: all portals of one address are with one head.
+    tgtd = Tgtd(folder / "tgtd", "127.0.0.2", free_port("127.0.0.2"))
     stack.callback(tgtd.stop)
     tgtd.start()
     shards = (Shard("s0", tgtd.socket, tgtd.portal),)
