@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -10,70 +9,26 @@ from typing import Any
 
 import pytest
 
+from bmid.handlers.map_node import MapNode
 from bmid.handlers.unmap_node import UnmapNode
 from tests.support.bmid import Builder, House
-from tests.support.initiator import Initiator
-
-TARGETS = 20
-
-
-class Running:
-    """A system that has its disk open: one initiator, whose session lives as long as it does."""
-
-    def __init__(self, initiator: Initiator, pattern: int) -> None:
-        self._pattern = pattern
-        self._process = subprocess.Popen(
-            ["qemu-io", "-f", "raw", initiator.url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
-        )
-
-    def do(self, words: str, answer: str) -> None:
-        """Give it a command, and read on until the answer comes."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(words + "\n")
-        self._process.stdin.flush()
-        said = []
-        while answer not in (said or [""])[-1]:
-            line = self._process.stdout.readline()
-            assert line, said
-            assert "error" not in line.lower(), line
-            assert "fail" not in line.lower(), line
-            said.append(line)
-
-    def write(self) -> None:
-        """Fill a piece of the disk."""
-        self.do(f"write -P {self._pattern} 1M 64k", "wrote 65536/65536")
-
-    def read(self) -> None:
-        """Find the piece as it was written, and write on."""
-        self.do(f"read -P {self._pattern} 1M 64k", "read 65536/65536")
-        self.do(f"write -P {self._pattern} 2M 64k", "wrote 65536/65536")
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait(10)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+from tests.support.running import Running
 
 
 def mapped(house: House, count: int) -> tuple[str, list[dict[str, Any]]]:
     project = house.project()
-    image = house.image(project)
-    return project, [house.mapped(project, image) for _ in range(count)]
+    image, client = house.image(project), house.client()
+    maps = [client.ticket(MapNode(project=project, node=house.node(), image=image)) for _ in range(count)]
+    results = client.wait_all(maps, 90)
+    return project, [result.event.data for result in results if result.event is not None and result.ok]
 
 
-@pytest.mark.parametrize("on_ceph", [False, True], ids=["folder", "ceph"])
+@pytest.mark.parametrize(("on_ceph", "targets"), [(False, 20), (True, 50)], ids=["folder", "ceph"])
 def test_all_targets_come_back_and_running_systems_go_on(
-    builder: Builder, on_ceph: bool, capsys: pytest.CaptureFixture[str]
+    builder: Builder, on_ceph: bool, targets: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     house = builder.house(ceph=on_ceph, postgresql=on_ceph)
-    project, events = mapped(house, TARGETS)
+    project, events = mapped(house, targets)
     with ExitStack() as stack:
         running = []
         for number, event in enumerate(events[:3], start=1):
@@ -99,14 +54,15 @@ def test_all_targets_come_back_and_running_systems_go_on(
     with house.initiator(events[-1], address=events[0]["address"]) as stranger:
         assert not stranger.enters()
     disks = house.disks()
-    assert len(disks) == TARGETS
+    assert len(disks) == targets
     if on_ceph:
         assert {disk.owner for disk in disks} == {house.ports.storage.owner(disk.id) for disk in disks}
-    for event in events:
-        house.did(UnmapNode(project=project, node=event["node"], force=True))
+    client = house.client()
+    unmaps = [client.ticket(UnmapNode(project=project, node=event["node"], force=True)) for event in events]
+    assert all(result.ok for result in client.wait_all(unmaps, 90))
     assert not house.ports.target.exports("s0")
     with capsys.disabled():
-        sys.stdout.write(f"\n{TARGETS} targets back after {took:.1f} s, running systems after {went_on:.1f} s\n")
+        sys.stdout.write(f"\n{targets} targets back after {took:.1f} s, running systems after {went_on:.1f} s\n")
 
 
 def test_a_node_is_unmapped_although_its_target_daemon_has_just_died(builder: Builder) -> None:
