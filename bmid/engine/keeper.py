@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import structlog
+
 from bmid.engine.identity import Identity
 from bmid.errors import TransientError
-from bmid.store import claims, heads, portals
-from bmid.store.database import Database
-from bmid.store.heads import Presence
+from bmid.store import claims, clock_care, heads, portals
+from bmid.store.database import Database, Tx
+from bmid.store.heads import HeadRow, Presence
 
 __all__ = ["Keeper"]
 
+log = structlog.get_logger(__name__)
 KEPT = 20  # instances that a machine remembers
+TOLERANCE = 1.0  # seconds; clocks that are set right in small steps go back by less
 
 
 class Keeper:
@@ -44,6 +48,7 @@ class Keeper:
                 detail = f"another machine runs bmid as head {me.head}, heard of {standing.age:.0f} s ago"
                 raise TransientError("head-name-taken", detail, todo="Give each head a head.name of its own.")
             self._remember(mine)
+            self._look_at_clock(tx, standing)
             claims.release_others(tx, me.head, me.holder)
             heads.beat(tx, me.head, me.instance, self._presence)
             portals.bring(tx, me.head, self._presence.shards)
@@ -67,11 +72,21 @@ class Keeper:
         """One heartbeat."""
         me = self._identity
         with self._database.write() as tx:
+            last = heads.find(tx, me.head)
+            if last and last.age > me.lease and last.instance == me.instance:
+                log.warning("head.stood_still", seconds=round(last.age), lease=me.lease)
+            self._look_at_clock(tx, last)
             heads.beat(tx, me.head, me.instance, self._presence)
             self.company = bool(heads.others(tx, me.head, me.dead_after))
             active = tuple(me.active)
             if active:
                 claims.renew(tx, me.holder, active, me.lease)
+
+    def _look_at_clock(self, tx: Tx, last: HeadRow | None) -> None:
+        """Nobody is heard of in the future, unless the database's clock went back."""
+        if last and last.age < -TOLERANCE:
+            log.warning("clock.went_back", seconds=round(-last.age))
+            clock_care.set_right(tx, self._identity.lease)
 
     def stop(self) -> None:
         """The last word: others may have this head's roles at once, and no map chooses it any more."""
