@@ -16,12 +16,13 @@ from bmid.engine.submission import Submission
 from bmid.errors import Refused
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.handlers.registry import discover
-from bmid.model.finding import SHARED, Finding, Kind, Noted, Remedy, due
+from bmid.model.finding import Finding, Kind, Noted, Remedy, due
 from bmid.model.operation import FINAL, Operation, Phase
+from bmid.model.promise import Promises
 from bmid.parts import make_database, make_ports, make_site
 from bmid.settings import Settings
 from bmid.steps.audit import compare_both
-from bmid.steps.sighting import Sightings, look, look_at_shared
+from bmid.steps.sighting import look, look_at_shared
 from bmid.store import findings, heads, operations
 from bmid.store.findings import Looked
 from bmid.store.view import StoreView
@@ -68,15 +69,15 @@ class Fsck:
         found = compare_both(before, seen, self._promises())
         with self._database.read() as tx:
             noted, looked, now = findings.noted(tx), findings.looks(tx), tx.now
-            names = {one.name for one in heads.every(tx) if one.alive(self._dead_after)}
-        rows = [*self._fresh(found, noted, now), *self._kept(noted, seen, now)]
+            others = {one.name for one in heads.others(tx, self._head, self._dead_after)}
+        rows = [*self._fresh(found, noted, now), *(self._row(one, now) for one in noted if one.finding.head in others)]
         return Report(
             [row for row in rows if not only or row["kind"] in only],
-            [_looked(one, now) for one in looked if one.head not in (SHARED, self._head) and one.head in names],
+            [_looked(one, now) for one in looked if one.head in others],
             seen.silent,
         )
 
-    def _promises(self) -> Any:
+    def _promises(self) -> Promises:
         with self._database.read() as tx:
             return self._auditor.promises(tx, shared=True)
 
@@ -85,10 +86,6 @@ class Fsck:
         for one in found:
             kept = known.get(one.key)
             yield self._row(Noted(one, kept.first_seen if kept else now, now, kept.looks if kept else 0), now)
-
-    def _kept(self, noted: Sequence[Noted], seen: Sightings, now: datetime) -> Iterator[dict[str, Any]]:
-        """What other heads found."""
-        return (self._row(one, now) for one in noted if one.finding.head not in (SHARED, seen.head))
 
     def _row(self, one: Noted, now: datetime) -> dict[str, Any]:
         finding, remedy = one.finding, one.finding.kind.about.remedy

@@ -65,7 +65,7 @@ class Reconciling:
         return [name for name in living if not self._fresh(tx, last.get(name), started[name])]
 
     def _fresh(self, tx: Tx, looked: datetime | None, started: datetime) -> bool:
-        return looked is not None and looked > max(started, tx.now - self._every)
+        return looked is not None and looked >= max(started, tx.now - self._every)
 
     def _shared(self, tx: Tx, due: list[str]) -> bool:
         """Whether what all heads share is due as well: not after the start of each of many heads."""
