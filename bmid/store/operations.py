@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, insert, or_, select, text, update
+from sqlalchemy import bindparam, delete, insert, or_, select, text, update
 
 from bmid.model.claim import Held, Key
 from bmid.model.operation import Operation, Phase
@@ -21,6 +21,7 @@ from bmid.store.database import Tx
 from bmid.store.outbox import take_number
 from bmid.store.rows import columns, entity
 from bmid.store.schema import operation, operation_key
+from bmid.store.schema.work import LEFT
 
 __all__ = [
     "Busy",
@@ -76,13 +77,22 @@ MEMBERS = text(
 
 
 def _behind() -> Any:
-    """True for an operation that another one stands before, or runs already, with a key that both want."""
+    """True for an operation that another one stands before, or runs already, with a key that both want.
+
+    Each look at the line is a subquery with a limit: an EXISTS would be turned inside out by PostgreSQL, which then
+    joins all that stand in the line with each other, for minutes where 10,000 do.
+    """
     mine, other = operation_key.alias("mine"), operation_key.alias("other")
-    same = (mine.c.operation == operation.c.id) & (other.c.key == mine.c.key) & (other.c.operation != operation.c.id)
-    before = or_(other.c.seq < mine.c.seq, other.c.started)
-    behind_exclusive = exists().where(same, other.c.exclusive.is_(True), before)
-    exclusive_behind = exists().where(same, mine.c.exclusive.is_(True), before)
-    return or_(behind_exclusive, exclusive_behind)
+    line = select(other.c.seq).where(other.c.key == mine.c.key).limit(1)
+    before = line.where(other.c.seq < mine.c.seq)
+    begun = line.where(other.c.started.is_(True), other.c.operation != mine.c.operation)
+    conflicts = or_(
+        before.where(other.c.exclusive.is_(True)).scalar_subquery().is_not(None),
+        mine.c.exclusive & before.where(other.c.exclusive.is_(False)).scalar_subquery().is_not(None),
+        begun.where(or_(other.c.exclusive, mine.c.exclusive)).scalar_subquery().is_not(None),
+    )
+    found = select(mine.c.key).where(mine.c.operation == operation.c.id, conflicts).limit(1)
+    return found.scalar_subquery().is_not(None)
 
 
 def _expired() -> Any:
@@ -93,12 +103,14 @@ def _expired() -> Any:
 MOMENT = bindparam("moment", type_=Instant)
 NEXT = (
     select(operation)
+    # In the order of the line: then the first that is free is the one, and nothing is asked about those behind it.
     .where(
-        operation.c.phase.in_(ACTIVE),
+        text(LEFT),
+        operation.c.phase != Phase.STUCK,
         operation.c.due_at <= MOMENT,
         or_(operation.c.home.is_(None), operation.c.home == bindparam("head")),
         or_(operation.c.claimed_until.is_(None), operation.c.claimed_until < MOMENT),
-        or_(~_behind(), _expired()),
+        or_(_expired(), ~_behind()),
     )
     .order_by(operation.c.seq)
     .limit(1)
@@ -107,7 +119,8 @@ NEXT = (
 DUE = (
     select(operation.c.due_at)
     .where(
-        operation.c.phase.in_(ACTIVE),
+        text(LEFT),
+        operation.c.phase != Phase.STUCK,
         operation.c.due_at > MOMENT,
         or_(operation.c.home.is_(None), operation.c.home == bindparam("head")),
     )

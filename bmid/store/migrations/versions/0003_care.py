@@ -11,7 +11,7 @@ revision = "0003"
 down_revision = "0002"
 
 ADDED: dict[str, tuple[str, ...]] = {"disk": ("portal",)}
-INDEXES: tuple[str, ...] = ()
+INDEXES: tuple[str, ...] = ("ix_operation_line", "ix_operation_due", "ix_operation_key_started")
 
 
 def upgrade() -> None:
