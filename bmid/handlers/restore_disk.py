@@ -43,7 +43,7 @@ class RestoreDisk(Command):
 
 
 class DiskRestored(Event):
-    """The disk is there again, parked. `address` is null where it never had one, or somebody else has it by now."""
+    """The disk is there again, parked. `address` is absent where it never had one, or somebody else has it by now."""
 
     type: ClassVar[str] = "bmi.disk.restored.v1"
     operation: str

@@ -24,7 +24,7 @@ TrashId = Annotated[
 ]
 RestorableUntil = Annotated[
     datetime | None,
-    Field(description="until then it lies in the trash and can be restored; null where nothing was put there"),
+    Field(description="until then it lies in the trash and can be restored; absent where it is not there"),
 ]
 
 
