@@ -10,7 +10,7 @@ import pytest
 from bmi_publish import State
 from lab.head import Head
 from lab.layout import Layout
-from lab.process import LabError
+from lab.process import LabError, wait_for
 from lab.site import Site
 from tests.support.site import Tenant, marker, standing
 
@@ -75,12 +75,13 @@ def test_two_nodes_boot_from_two_heads_and_one_of_them_from_the_other_after_a_dr
     assert [{**serves(head), "sessions": 1} for head in site.heads] == [dict.fromkeys(nothing, 1)] * 2
 
     first = next(name for name in nodes if homes[name].name == "head-a")
-    told = left(site, "head-a")
-    assert first in told
+    assert first in left(site, "head-a")
+    wait_for(lambda: left(site, "head-a") == "", 60, "head-a to be empty: its node's disk goes to the other head")
+    assert serves(site.heads[0]) == nothing
+    assert home(site, first).name == "head-b"
+    assert serves(site.heads[1])["targets"] == 2
     [unmapped] = tenant.unmap(first)
     assert unmapped.ok, unmapped
-    assert left(site, "head-a") == ""
-    assert serves(site.heads[0]) == nothing
 
     booted(tenant, first)
     assert home(site, first).name == "head-b"

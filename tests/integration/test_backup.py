@@ -159,9 +159,7 @@ def test_a_backup_is_for_its_owner_alone_and_nothing_else_is_left(site: Settings
 
 
 @pytest.mark.parametrize("harm", ["cut", "bit", "row", "count", "text", "absent", "later"])
-def test_a_backup_that_is_not_whole_is_not_put_back(
-    site: Settings, empty: Settings, tmp_path: Path, harm: str
-) -> None:
+def test_a_backup_that_is_not_whole_is_not_put_back(site: Settings, empty: Settings, tmp_path: Path, harm: str) -> None:
     """And the database stays as it was."""
     file = tmp_path / "one"
     Backup(site, quietly).take(file)

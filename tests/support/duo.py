@@ -25,6 +25,7 @@ from bmid.model.entity import Disk
 from bmid.parts import make_database
 from bmid.roster import Roster
 from bmid.settings_file import load
+from bmid.store import heads
 from bmid.store.view import StoreView
 from lab.head import Head
 from lab.layout import Layout
@@ -77,18 +78,31 @@ class Duo:
         assert all(result.ok for result in results), results
         return names
 
-    def map(self, *names: str) -> None:
-        """Map nodes, and give each of their addresses to the machine that they all live on."""
-        results = self.tenant.do(*(MapNode(project=PROJECT, node=name, image="small") for name in names), timeout=120)
-        assert all(result.ok for result in results), results
+    def map(self, *names: str, alias: bool = True) -> None:
+        """Map nodes, and give each of their addresses to the machine that they all live on, unless not `alias`."""
+        results = self.tenant.do(*(MapNode(project=PROJECT, node=name, image="small") for name in names), timeout=300)
+        assert all(result.ok for result in results), [result for result in results if not result.ok][:3]
         for disk in self.disks().values():
-            if disk.node in names:
+            if alias and disk.node in names:
                 run("ip", "-n", self.site.network.namespace, "addr", "replace", f"{disk.address}/24", "dev", "br0")
+
+    @contextmanager
+    def only(self, head: str) -> Iterator[None]:
+        """New disks come to this head alone; every address stays where it is."""
+        others = [one.name for one in self.site.heads if one.name != head]
+        self._drained(others, draining=True)
+        yield
+        self._drained(others, draining=False)
+
+    def _drained(self, names: list[str], *, draining: bool) -> None:
+        with self.database.write() as tx:
+            for name in names:
+                heads.drain(tx, name, draining=draining)
 
     def unmap(self) -> None:
         """No node is mapped any more."""
         mapped = [UnmapNode(project=PROJECT, node=name, force=True) for name in self.disks()]
-        results = self.tenant.do(*mapped, timeout=120)
+        results = self.tenant.do(*mapped, timeout=300) if mapped else []
         assert all(result.ok for result in results), results
 
     def disks(self) -> dict[str, Disk]:
@@ -158,7 +172,7 @@ def _read(image: Any, offset: int, length: int) -> bytes:
 
 
 @contextmanager
-def duo_of(request: pytest.FixtureRequest) -> Iterator[Duo]:
-    """Both heads, running."""
-    with standing(LAYOUT, request, SETTINGS) as tenant:
+def duo_of(request: pytest.FixtureRequest, **more: dict[str, object]) -> Iterator[Duo]:
+    """Both heads, running; `more` settings."""
+    with standing(LAYOUT, request, {**SETTINGS, **more}) as tenant:
         yield Duo(tenant)
