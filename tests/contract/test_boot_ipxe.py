@@ -94,6 +94,17 @@ def test_a_half_removed_pointer_is_removed_by_clearing_again(ipxe: IpxePeer) -> 
     assert list(ipxe.dnsmasq.hosts.iterdir()) == []
 
 
+def test_a_host_entry_without_a_folder_is_a_pointer_too(ipxe: IpxePeer) -> None:
+    """By DHCP the node still is who it was."""
+    entry = ipxe.entry()
+    ipxe.boot.point(entry)
+    shutil.rmtree(ipxe.dnsmasq.tftp / entry.address)
+    (pointer,) = ipxe.boot.pointers()
+    assert (pointer.address, pointer.disk, pointer.complete) == (entry.address, entry.disk, False)
+    ipxe.boot.clear(entry.address, entry.disk)
+    assert ipxe.boot.pointers() == ()
+
+
 def test_a_killed_dnsmasq_is_said_and_pointers_are_written_all_the_same(ipxe: IpxePeer) -> None:
     ipxe.dnsmasq.stop()
     with pytest.raises(TransientError) as error:
