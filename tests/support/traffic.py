@@ -23,7 +23,13 @@ from tests.support.house import House
 
 __all__ = ["Busy", "require_told", "require_world"]
 
-OUTCOMES = {"bmi.node.mapped.v1", "bmi.node.unmapped.v1", "bmi.project.created.v1", OperationFailed.type}
+OUTCOMES = {
+    "bmi.node.mapped.v1",
+    "bmi.node.unmapped.v1",
+    "bmi.project.created.v1",
+    "bmi.image.imported.v1",
+    OperationFailed.type,
+}
 
 
 class Busy:
