@@ -20,6 +20,7 @@ from bmid.engine.identity import Ports
 from bmid.handlers.registry import discover
 from bmid.messages.envelope import Envelope
 from bmid.messages.operation import CommandRejected, OperationAccepted, OperationProgressed
+from bmid.model.finding import Kind
 from bmid.parts import make_database, make_ports
 from bmid.settings import Settings
 from bmid.settings_file import load
@@ -34,6 +35,7 @@ from chaos.machine import Machine
 __all__ = ["Judge", "interleavings"]
 
 ENDED = ("succeeded", "failed")
+SWEPT = (Kind.STAGING_LEFT,)  # every ten minutes, which is longer than is waited for here
 NO_END = (OperationAccepted.type, OperationProgressed.type)
 # Said of a disk by the daemon itself, beside the outcome of the command that the boot belongs to.
 OF_BOOTS = ("bmi.node.booted.v1", "bmi.node.boot-failed.v1")
@@ -127,7 +129,11 @@ class Judge:
             if not number:
                 look_at_shared(self.ports(head).storage, seen)
             found += [f"{part} of {head} does not answer: {why}" for part, why in seen.silent.items()]
-            found += [f"{one.kind} {one.subject} at {one.head} {one.where}: {one.what}" for one in compare(rows, seen)]
+            found += [
+                f"{one.kind} {one.subject} at {one.head} {one.where}: {one.what}"
+                for one in compare(rows, seen)
+                if one.kind not in SWEPT
+            ]
         return found
 
     def misled(self, machines: Iterable[Machine]) -> list[str]:
