@@ -18,7 +18,6 @@ import rbd
 from bmid.drivers.base import JobState
 from bmid.drivers.imaging.qemu import QemuImaging
 from bmid.drivers.storage.rbd import RbdStorage
-from bmid.drivers.storage.rbd_trash import Trash
 from bmid.errors import PermanentError
 from lab.tgtd import Tgtd
 from tests.support.storage_bed import MIB, seconds
@@ -141,28 +140,3 @@ def test_after_the_fence_a_dead_target_delays_nothing(storage: RbdStorage, image
     assert seconds(lambda: storage.fence(disk, (owner,))) < 2
     assert seconds(lambda: storage.discard(disk, {})) < 2
     assert all(entry.id != disk or entry.kind == "trash" for entry in storage.inventory())
-
-
-def test_a_move_to_the_trash_that_was_killed_half_way_is_finished(
-    storage: RbdStorage, image: str, pool: rados.Ioctx
-) -> None:
-    """librbd refuses to remove such an entry for ever; one that somebody may still be busy with is left alone."""
-    disk = uuid4().hex
-    storage.clone(image, disk, {})
-    storage.discard(disk, {})
-    [entry] = [one for one in rbd.RBD().trash_list(pool) if one["name"] == f"disk-{disk}"]
-    identifier = entry["id"].encode()
-    normal_to_moving = struct.pack("<I", len(identifier)) + identifier + struct.pack("<BB", 1, 0)
-    pool.execute("rbd_trash", "rbd", "trash_state_set", normal_to_moving)
-    name = f"disk-{disk}".encode()
-    listed = struct.pack("<I", len(name)) + name + struct.pack("<I", len(identifier)) + identifier
-    pool.execute("rbd_directory", "rbd", "dir_add_image", listed)
-    assert f"disk-{disk}" in rbd.RBD().list(pool)
-
-    patient = Trash(abandoned=60)
-    assert not patient.remove(pool, entry["name"], entry["id"])
-    assert not patient.remove(pool, entry["name"], entry["id"])
-    resolute = Trash(abandoned=0)
-    assert not resolute.remove(pool, entry["name"], entry["id"])
-    assert resolute.remove(pool, entry["name"], entry["id"])
-    assert all(one.id != disk for one in storage.inventory())
