@@ -1,138 +1,41 @@
 """Whatever is interrupted, wherever: another worker finishes it or undoes it, once, and nothing is left over.
 
-Every command of the registry is run with every kind of accident at each of its driver calls and commits. A command
-that has no recipe here fails the suite.
+Every command of the registry is run with every kind of accident at each of its driver calls and commits: a third of
+them each time, all of them with the long ones. A command that has no recipe fails the suite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bmid.errors import PermanentError, TransientError
+from bmid.engine.outgoing import OutboxReader
+from bmid.errors import TransientError
 from bmid.handlers.registry import discover
-from bmid.model.entity import DiskState
-from bmid.model.operation import FINAL, Operation, Phase
+from bmid.model.operation import Phase
 from tests.support.accident import Killed
 from tests.support.bench import LEASE, Bench
-from tests.support.recipe import IMAGE_RECIPES, Recipe, public
-from tests.support.recipe_node import DISK_RECIPES, NODE_RECIPES
-from tests.support.recipe_site import SITE_RECIPES
+from tests.support.crash import ACCIDENTS, RECIPES, Accident, judge, site, struck
+from tests.support.letter import Letter
+from tests.support.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("quiet")
-
-
-def _second_project(bench: Bench) -> None:
-    bench.do("project.create", project="p2")
-
-
-RECIPES: dict[str, list[Recipe]] = {
-    **IMAGE_RECIPES,
-    **NODE_RECIPES,
-    **DISK_RECIPES,
-    **SITE_RECIPES,
-    "bmi.project.create.v1": [Recipe("create", public("project.create", project="p2"))],
-    "bmi.project.remove.v1": [
-        Recipe("remove", public("project.remove", project="p2"), _second_project),
-    ],
-}
-
-
-def _transient() -> None:
-    raise TransientError("accident", "this may work later")
-
-
-def _permanent() -> None:
-    raise PermanentError("accident", "this will never work")
-
-
-def _surprise() -> None:
-    raise RuntimeError("nobody thought of this")
-
-
-def _kill() -> None:
-    raise Killed
-
-
-# What may strike where. The store has no errors of its own but a database that is away.
-ACCIDENTS: dict[str, tuple[Callable[[], None], Callable[[str], bool]]] = {
-    "transient": (_transient, lambda moment: True),
-    "permanent": (_permanent, lambda moment: "commit" not in moment),
-    "surprise": (_surprise, lambda moment: moment.startswith("before") and "commit" not in moment),
-    "killed": (_kill, lambda moment: True),
-}
-# What a half-done removal may leave missing where it failed for good, until it is sent again. A disk says: is removing.
-HALF_REMOVED = {
-    "bmi.node.unmap.v1": ("pointer-missing", "target-missing", "seed-missing", "disk-missing", "disk-unfinished"),
-    "bmi.disk.remove.v1": ("disk-missing", "disk-unfinished"),
-    "bmi.orphan.remove.v1": ("disk-orphaned",),
-}
+SAMPLE = 3  # of so many moments one is tried in the quick run, each accident at others
+WITHOUT_OWNERS = ("cycle", "no-power", "resume", "restore")  # what else differs in a storage that knows no owners
+CASES = [
+    pytest.param(recipe, owners, id=f"{kind.split('.', 1)[1]}-{recipe.name}-{'owners' if owners else 'plain'}")
+    for kind, recipes in RECIPES.items()
+    for recipe in recipes
+    for owners in ((True, False) if recipe.name in WITHOUT_OWNERS else (True,))
+]
+INTERNAL = {name for name, handler in discover().commands.items() if handler.internal}
+SENT = [pytest.param(recipes[0], id=kind.split(".", 1)[1]) for kind, recipes in RECIPES.items() if kind not in INTERNAL]
 
 
 def test_every_command_has_a_recipe() -> None:
     """A new command is crashed everywhere, by existing."""
     assert set(RECIPES) == set(discover().commands)
-
-
-def _site(folder: Path, blank: Path, recipe: Recipe, owners: bool) -> Bench:
-    folder.mkdir()
-    bench = Bench(folder, blank=blank, owners=owners).open()
-    recipe.prepare(bench)
-    return bench
-
-
-def _run(bench: Bench) -> None:
-    """One worker until it has nothing to do or dies; then others, of another instance."""
-    bench.trip.armed = True
-    try:
-        bench.settle()
-    except Killed:
-        bench.die()
-        bench.clock.advance(LEASE + 1)
-    bench.trip.armed = False
-    bench.settle(bench.worker(bench.identity))
-
-
-def _judge(bench: Bench, one: Operation, recipe: Recipe, what: str) -> None:
-    failed = _ended(bench, one, what)
-    assert not failed or what.startswith("permanent"), f"{what}: only what can never work may fail"
-    tolerated = HALF_REMOVED.get(one.type, ()) if failed else ()
-    if not tolerated:
-        _mend(bench)
-        _clear(bench)
-    left = [one for one in bench.unexplained() if not one.startswith(tolerated)]
-    assert left == [], f"{what}: {'failed' if failed else 'done'}"
-    if failed and recipe.again:
-        second = recipe.send(bench)
-        bench.settle()
-        assert not _ended(bench, second, f"{what}: again"), f"{what}: again: {bench.find(second.id).problem}"
-        assert bench.unexplained() == [], f"{what}: again"
-
-
-def _ended(bench: Bench, one: Operation, what: str) -> bool:
-    """One end for it and for each of its members; whether any of them has failed."""
-    ended = [bench.find(one.id), *bench.view().members(one.id)]
-    for each in ended:
-        assert each.phase in FINAL, f"{what}: {each.phase}, {each.why}"
-        assert len(bench.finals(each.id)) == 1, f"{what}: {bench.types(each.id)}"
-    return any(each.phase is Phase.FAILED for each in ended)
-
-
-def _clear(bench: Bench) -> None:
-    """What a tenant does who was told that an old disk is left."""
-    for disk in bench.view().disks():
-        if disk.state is DiskState.REMOVING and disk.node is None:
-            assert disk.name in str(bench.events()), "nobody was told"
-            bench.do("disk.remove", project=disk.project, disk=disk.name)
-
-
-def _mend(bench: Bench) -> None:
-    """What the daemon does by itself every two seconds."""
-    for _ in range(3):
-        if bench.export_watch().run_once():
-            bench.settle()
 
 
 def _moments(bench: Bench, recipe: Recipe) -> list[str]:
@@ -141,36 +44,113 @@ def _moments(bench: Bench, recipe: Recipe) -> list[str]:
     bench.settle()
     bench.trip.armed = False
     assert bench.find(one.id).phase is Phase.SUCCEEDED, bench.find(one.id).problem
-    _judge(bench, one, recipe, "without any accident")
-    return bench.trip.seen
+    judge(bench, one, recipe, None, "without any accident")
+    return list(bench.trip.seen)
 
 
-WITHOUT_OWNERS = ("cycle", "no-power", "resume", "restore")  # what else differs in a storage that knows no owners
-CASES = [
-    pytest.param(recipe, owners, id=f"{kind.split('.', 1)[1]}-{recipe.name}-{'owners' if owners else 'plain'}")
-    for kind, recipes in RECIPES.items()
-    for recipe in recipes
-    for owners in ((True, False) if recipe.name in WITHOUT_OWNERS else (True,))
-]
+def _strike_everywhere(folder: Path, blank: Path, recipe: Recipe, owners: bool, every: int) -> None:
+    bench = site(folder / "site", blank, recipe, owners)
+    bench.keep()
+    moments = _moments(bench, recipe)
+    assert moments
+    for index, (name, accident) in enumerate(ACCIDENTS.items()):
+        for number, moment in enumerate(moments):
+            if not accident.at(moment) or (number + index) % every:
+                continue
+            bench.rewind()
+            one = recipe.send(bench)
+            struck(bench, accident, number)
+            assert bench.trip.seen[number] == moment
+            judge(bench, one, recipe, accident, f"{name} {moment} ({number})")
+    bench.close()
 
 
+@pytest.mark.parametrize(("recipe", "owners"), CASES)
+def test_an_accident_at_some_moments_leaves_one_end_and_nothing_else(
+    tmp_path: Path, blank: Path, recipe: Recipe, owners: bool
+) -> None:
+    """A sample of them, the same each time."""
+    _strike_everywhere(tmp_path, blank, recipe, owners, SAMPLE)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(("recipe", "owners"), CASES)
 def test_an_accident_at_any_moment_leaves_one_end_and_nothing_else(
     tmp_path: Path, blank: Path, recipe: Recipe, owners: bool
 ) -> None:
     """Before and after each driver call (then the work is done and the answer lost) and each commit."""
-    bench = _site(tmp_path / "site", blank, recipe, owners)
+    _strike_everywhere(tmp_path, blank, recipe, owners, 1)
+
+
+@pytest.mark.parametrize("name", ["killed", "lost", "acknowledgement"])
+@pytest.mark.parametrize("recipe", SENT)
+def test_a_command_that_is_delivered_again_is_accepted_once(
+    tmp_path: Path, blank: Path, recipe: Recipe, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Struck before or after the commit of its acceptance, or only the acknowledgement is lost."""
+    accident = ACCIDENTS.get(name)
+    for number in (0, 1) if accident else (99,):
+        bench = site(tmp_path / f"site{number}", blank, recipe, owners=True)
+        real = bench.acceptance.receive
+
+        def twice(letter: Letter, bench: Bench = bench, number: int = number, real: object = real) -> str:
+            monkeypatch.setattr(bench.acceptance, "receive", real)
+            _interrupted(bench, accident, number, letter)
+            return bench.acceptance.receive(letter)
+
+        monkeypatch.setattr(bench.acceptance, "receive", twice)
+        before = len(bench.view().operations(500))
+        one = recipe.send(bench)
+        accepted = bench.view().operations(500)
+        assert len(accepted) == before + 1 + len(bench.view().members(one.id))
+        assert bench.types(one.id) == ["bmi.operation.accepted.v1"]
+        bench.settle()
+        judge(bench, one, recipe, None, f"{name} at acceptance")
+        bench.close()
+
+
+def _interrupted(bench: Bench, accident: Accident | None, number: int, letter: Letter) -> None:
+    if accident:
+        bench.trip.at, bench.trip.strike, bench.trip.armed = number, lambda: accident.strike(bench), True
+    try:
+        bench.acceptance.receive(letter)
+    except (Killed, TransientError):
+        assert accident, "nothing was to strike here"
+    bench.trip.armed, bench.trip.seen = False, []
+
+
+def _relay(bench: Bench, heard: list[str]) -> None:
+    """What a relay does: publish, then mark."""
+    reader = OutboxReader(bench.database, bench.identity)
+    while batch := reader.batch(5):
+        for event in batch:
+            bench.trip("before publish")
+            heard.append(event.message_id)
+            bench.trip("after publish")
+        reader.published([event.key for event in batch], [])
+
+
+@pytest.mark.parametrize("name", ["killed", "lost"])
+def test_every_event_is_heard_in_order_wherever_its_relay_is_struck(tmp_path: Path, blank: Path, name: str) -> None:
+    """Before or after each publish and each mark; published twice at most for each death, under the same id."""
+    recipe = next(one for one in RECIPES["bmi.node.map.v1"] if one.name == "group")
+    bench = site(tmp_path / "site", blank, recipe, owners=True)
+    recipe.send(bench)
+    bench.settle()
     bench.keep()
-    moments = _moments(bench, recipe)
-    assert moments
-    for accident, (strike, fits) in ACCIDENTS.items():
-        for number, moment in enumerate(moments):
-            if not fits(moment):
-                continue
-            bench.rewind()
-            one = recipe.send(bench)
-            bench.trip.at, bench.trip.strike = number, strike
-            _run(bench)
-            assert bench.trip.seen[number] == moment
-            _judge(bench, one, recipe, f"{accident} {moment} ({number})")
+    bench.trip.armed = True
+    _relay(bench, whole := [])
+    moments = list(bench.trip.seen)
+    assert len(whole) == len(bench.events()) > 10
+    for number, _ in enumerate(moments):
+        bench.rewind()
+        heard: list[str] = []
+        bench.trip.at, bench.trip.strike, bench.trip.armed = number, lambda: ACCIDENTS[name].strike(bench), True
+        with pytest.raises((Killed, TransientError)):
+            _relay(bench, heard)
+        bench.die()
+        bench.clock.advance(LEASE + 1)
+        _relay(bench, heard)
+        assert list(dict.fromkeys(heard)) == whole
+        assert len(heard) <= len(whole) + 5
     bench.close()

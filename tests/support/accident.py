@@ -23,12 +23,14 @@ class Killed(BaseException):
 
 @dataclass
 class Trip:
-    """Strikes once, at the n-th moment of a run; counts them all. `strike` raises."""
+    """Strikes once, at the n-th moment of a run; counts them all. `strike` raises, or comes back later: then `woken` is
+    the number of moments until then."""
 
     at: int = -1
     strike: Callable[[], None] = lambda: None
     armed: bool = False
     seen: list[str] = field(default_factory=list)
+    woken: int = 0
 
     def __call__(self, what: str) -> None:
         """A moment has come."""

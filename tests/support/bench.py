@@ -121,7 +121,7 @@ class Bench(Record):
             vars(getattr(self, name)).update(copy.deepcopy(state))
         self.clock.moment, self.identity = self._kept_values
         self.identity.active.clear()
-        self.trip.armed, self.trip.seen = False, []
+        self.trip.armed, self.trip.seen, self.trip.woken = False, [], 0
 
     def _ring(self) -> None:
         self.rings += 1

@@ -58,7 +58,7 @@ class InlineExecutor(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except BaseException as error:
+        except Exception as error:  # whoever is killed in one step begins no other
             future.set_exception(error)
         return future
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bmid.amqp.broker import Broker as Address
 from bmid.amqp.relay import Relay
@@ -25,7 +24,7 @@ from bmid.model.chap import chap_secret
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.store import operations
 from bmid.store.heads import Presence
-from tests.support.twin import LinkedTarget
+from tests.support.twin import InlineExecutor, LinkedTarget
 from tests.support.world.broker import SILENCE, Confirms, Line
 from tests.support.world.database import HeadDatabase
 from tests.support.world.probe import ProbedPorts
@@ -128,7 +127,7 @@ class Head:
 
     def _worker(self) -> None:
         world, stage = self.world, self.world.stage
-        mine = Worker(self.database, world.registry, self.ports, world.site, self.identity, SideBySide(), self.ring)
+        mine = Worker(self.database, world.registry, self.ports, world.site, self.identity, InlineExecutor(), self.ring)
         while True:
             heard = self.bell.rings
             try:
@@ -200,19 +199,6 @@ class Head:
             return 0.0
 
         return turn
-
-
-class SideBySide(Executor):
-    """Steps of a stage one after the other. Whoever dies in one begins no other."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Done when it returns."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 def secret(disk: str, generation: int) -> str:

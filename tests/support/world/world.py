@@ -77,6 +77,7 @@ class World:
         self.heads = [Head(self, f"h{number}", number) for number in (1, 2)]
         self.by_name = {head.name: head for head in self.heads}
         self.model = Model()
+        self.last = max([SPAN, *(at for one in story.commands for at in (one.at, one.twice or 0.0))])
         self.fate = Fate(self, story)
         with self.database.read() as tx:
             self.past_events = int(tx.execute(select(func.count()).select_from(outbox)).scalar_one())
@@ -101,7 +102,7 @@ class World:
                 return
 
     def _quiet(self) -> bool:
-        return not self.broker.queue and self.stage.now > SPAN and not open_operations(self.database)
+        return not self.broker.queue and self.stage.now > self.last and not open_operations(self.database)
 
     def _send(self, one: Command) -> None:
         data = {name: value for name, value in one.data.items() if value is not None}
