@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from bmid.drivers.base import PowerState
 from bmid.errors import TransientError
+from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.model.entity import Disk, DiskState
 from bmid.model.operation import FINAL
 from bmid.scheduler.purge import Purge
@@ -119,6 +120,13 @@ class SiteMachine(RuleBasedStateMachine):
     def purge(self) -> None:
         """The trash is gone through: what was undone goes, and nothing that could be restored."""
         Purge(self.bench.database, self.bench.identity.holder, self.bench.storage, urgent=5).run_once()
+
+    @rule(strikes=accidents())
+    def reconcile(self, strikes: list[tuple[int, str]]) -> None:
+        """A look in the midst of it finds nothing: what is being made or taken away is neither missing nor left."""
+        one = self.bench.submit(ReconcileSite(head="h1", shared=True))
+        self.work(strikes)
+        assert self.bench.final(one.id)["data"]["findings"] == {}
 
     @precondition(lambda self: self.awaited)
     @rule(strikes=accidents())
