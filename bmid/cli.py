@@ -13,9 +13,10 @@ from click.core import ParameterSource
 
 from bmid.bootstrap import Head
 from bmid.checkup import examine
-from bmid.cli_backup import backup, restore
+from bmid.cli_backup import backup, rebuild, restore
 from bmid.cli_fsck import fsck
 from bmid.cli_head import head, heads
+from bmid.cli_trash import trash
 from bmid.handlers.registry import discover
 from bmid.parts import make_database
 from bmid.reference.command import asyncapi, schemas
@@ -45,8 +46,10 @@ main.add_command(schemas)
 main.add_command(fsck)
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(rebuild)
 main.add_command(heads)
 main.add_command(head)
+main.add_command(trash)
 
 
 @main.command()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, exists, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
 
 from bmid.store import schema
 from bmid.store.database import Tx
+from bmid.store.outbox import take_number
 
-__all__ = ["due", "explained", "forget", "kept"]
+__all__ = ["due", "expire", "explained", "forget", "kept"]
 
 TRASH = schema.trash.c
 
@@ -36,6 +37,18 @@ def kept(tx: Tx) -> tuple[int, datetime | None]:
     """How many things are in the trash, and when the next of them expires."""
     count, first = tx.execute(select(func.count(), func.min(TRASH.expires_at))).one()
     return int(count), first
+
+
+def expire(tx: Tx, older_than: float, project: str | None = None) -> tuple[int, int]:
+    """What was removed so many days ago expires now; how much that is, in things and in bytes as nodes saw them."""
+    wanted = [TRASH.expires_at > tx.now, TRASH.removed_at <= tx.now - timedelta(days=older_than)]
+    if project is not None:
+        wanted.append(TRASH.project == project)
+    # In the line with restores: whoever plans one has written its row, or sees that it is too late.
+    take_number(tx, "target")
+    changed = tx.execute(update(schema.trash).where(*wanted).values(expires_at=tx.now).returning(TRASH.size))
+    sizes = list(changed.scalars())
+    return len(sizes), sum(sizes)
 
 
 def explained(tx: Tx) -> Collection[str]:

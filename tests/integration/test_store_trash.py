@@ -96,6 +96,22 @@ def test_what_something_in_the_trash_hangs_on_or_is_on_its_way_back_is_not_due(s
             trash.forget(tx, one.id)
 
 
+def test_an_operator_can_end_the_time_of_what_was_removed_long_enough_ago(site: ListSite) -> None:
+    golden = image("i1")
+    with site.database.read() as tx:
+        second = int((tx.now - DAY).total_seconds())
+    old = gone(disk("d1", golden, 1), second - 2 * 86400)
+    theirs = gone(disk("d2", golden, 2, project="p2"), second - 2 * 86400)
+    new = gone(disk("d3", golden, 3), second)
+    site.put(golden, old, theirs, new)
+    with site.database.write() as tx:
+        assert trash.expire(tx, 1.0, "p1") == (1, 1)
+        moment = tx.now
+    assert due(site, (moment - DAY).total_seconds() / 86400 + 0.01) == [old.id]
+    with site.database.write() as tx:
+        assert trash.expire(tx, 0.0) == (2, 2)
+
+
 def test_rows_explain_what_is_and_what_was(site: ListSite) -> None:
     golden, other = image("i1"), image("i2")
     mine = disk("d1", golden, 1)
