@@ -81,6 +81,7 @@ def test_a_broker_out_of_memory_is_waited_for(site: Site) -> None:
             site.rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
 
 
+@pytest.mark.long
 def test_a_broker_that_was_stopped_for_a_while_gets_all_that_waited(site: Site) -> None:
     """Some seconds are as a minute: connections are gone in the first one, and tried again until there is one."""
     with site.going_on(90):

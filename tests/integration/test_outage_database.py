@@ -89,6 +89,7 @@ def test_connections_that_are_cut_in_the_middle_cost_nothing(site: Site) -> None
     assert cut > 5
 
 
+@pytest.mark.long
 def test_a_database_that_was_stopped_for_a_while_finds_all_that_waited(site: Site) -> None:
     with site.going_on(90):
         site.server.kill()
