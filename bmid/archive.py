@@ -100,7 +100,9 @@ class Archive:
         """Every row, those of a table together."""
         with _meaning(self._file), gzip.open(self._file, "rb") as lines:
             self._header = self._begin(self._line(lines))
-            total, counts, name, columns = sum(self._header["tables"].values()), {}, "", []
+            total, name = sum(self._header["tables"].values()), ""
+            counts: dict[str, int] = {}
+            columns: Sequence[str] = ()
             while True:
                 before, line = self._digest.hexdigest(), self._line(lines)
                 if isinstance(line, list):
@@ -125,7 +127,7 @@ class Archive:
             raise unusable(detail, "Use a bmid as new as the one that wrote it.")
         return header
 
-    def _line(self, lines: IO[bytes]) -> Any:
+    def _line(self, lines: gzip.GzipFile) -> Any:
         line = lines.readline()
         if not line.endswith(b"\n"):
             raise unusable(f"{self._file} is cut off")

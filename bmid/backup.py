@@ -6,7 +6,6 @@ A site moves with it from one database to the other. It holds what the rows hold
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from bmid.archive import Archive, Progress, Summary, unusable, write
-from bmid.errors import Misconfigured, Refused
 from bmid.parts import make_database, take_locks
 from bmid.settings import Settings
-from bmid.store import dump, heads
+from bmid.store import dump
 from bmid.store.database import Database, Tx
 from bmid.store.schema import REVISION
+from bmid.vacancy import require_empty, require_rest
 
 __all__ = ["Backup"]
 
@@ -102,22 +101,6 @@ def inspect(file: Path, progress: Progress | None = None) -> Summary:
     for _ in archive.rows(progress):
         pass
     return archive.summary()
-
-
-def require_rest(tx: Tx, dead_after: float) -> None:
-    """No bmid is at work on the database. Raises Misconfigured."""
-    if alive := heads.others(tx, "", dead_after):
-        names = ", ".join(one.name for one in alive)
-        todo = f"Stop bmid there; one that was killed counts as alive for {dead_after:g} s."
-        raise Misconfigured(f"bmid is at work on this database, on {names}", todo=todo)
-
-
-def require_empty(tx: Tx, todo: str) -> None:
-    """The database holds nothing of the site. Raises Refused."""
-    there: Mapping[str, int] = dump.occupied(tx)
-    if there:
-        detail = "the database is not empty: " + ", ".join(f"{count} in {name}" for name, count in there.items())
-        raise Refused("database-occupied", detail, todo=todo)
 
 
 def _sync(folder: Path) -> None:

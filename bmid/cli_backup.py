@@ -7,14 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bmid.archive import Progress, Summary
 from bmid.backup import Backup
+from bmid.rebuild import Rebuild, shape
 from bmid.terminal import output_option, read_settings
 
-__all__ = ["backup", "restore"]
+__all__ = ["backup", "rebuild", "restore"]
 
 FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -49,6 +51,45 @@ def restore(config: Path, file: Path, replace: bool, dry_run: bool, output: str)
     _print(done, f"{file}: {done.rows} rows of {done.taken_at}, from {done.database} of {done.head}, {what}", output)
     if not dry_run and output != "json":
         click.echo("What was made or removed since then is not in it: start bmid, then look at `bmid fsck`.")
+
+
+@click.command()
+@click.option(
+    "--from-storage", is_flag=True, required=True, help="Where the rows come from; there is no other place yet."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would come back.")
+@output_option
+@click.pass_obj
+def rebuild(config: Path, from_storage: bool, dry_run: bool, output: str) -> None:
+    """The database is gone: make its rows again of what the storage says of itself, in an empty, migrated database.
+
+    No bmid must be at work. Nothing but the database is touched. Exits with 1 where something could not be read."""
+    settings = read_settings(config)
+    with _bar("rebuild") as progress:
+        made = Rebuild(settings, progress).run(rehearse=dry_run)
+    found = shape(made)
+    if output == "json":
+        click.echo(json.dumps(found | {"dry_run": dry_run}, indent=2))
+    else:
+        _tell(found, dry_run)
+    sys.exit(1 if any(doubt.lost for doubt in made.doubts) else 0)
+
+
+def _tell(found: dict[str, Any], dry_run: bool) -> None:
+    columns = ("project", "images", "mapped", "disks without a node", "in the trash")
+    lines = [columns, *(tuple(str(row[column]) for column in columns) for row in found["projects"])]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for number, line in enumerate(lines):
+        text = "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip()
+        click.echo(text if number else text.upper())
+    done = "would come back" if dry_run else "are back"
+    heads = ", ".join(found["heads"]) or "no head"
+    click.echo(f"\n{found['nodes']} mapped nodes {done}; their disks are at home on {heads}")
+    for doubt in found["doubts"]:
+        click.echo(f"{'NO ROW' if doubt['lost'] else 'look'}  {doubt['kind']} {doubt['name']}: {doubt['what']}")
+    click.echo("\nOnly a backup holds:")
+    for one in found["not_in_the_storage"]:
+        click.echo(f"  {one}")
 
 
 def _print(done: Summary, text: str, output: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bmid.amqp.broker import Broker
+from bmid.drivers.base import Storage
 from bmid.drivers.loader import OnDemand, load
 from bmid.engine.identity import Ports
 from bmid.engine.lane import Lanes
@@ -19,7 +20,16 @@ from bmid.settings import Settings
 from bmid.store.database import Database
 from bmid.store.heads import Presence
 
-__all__ = ["make_broker", "make_database", "make_network", "make_ports", "make_presence", "make_site", "take_locks"]
+__all__ = [
+    "make_broker",
+    "make_database",
+    "make_network",
+    "make_ports",
+    "make_presence",
+    "make_site",
+    "make_storage",
+    "take_locks",
+]
 
 
 def make_database(settings: Settings) -> Database:
@@ -89,11 +99,17 @@ def make_presence(ports: Ports, url: str) -> Presence:
     return Presence(shards, version("bmi"), url)
 
 
+def make_storage(settings: Settings) -> Storage:
+    """The storage that the settings name."""
+    chosen = getattr(settings.storage, settings.storage.driver, None)
+    made: Storage = load("storage", settings.storage.driver, _plain(chosen) if chosen else {})
+    return made
+
+
 def make_ports(settings: Settings) -> Ports:
     """The drivers that the settings name."""
-    storage, boot, power, images = settings.storage, settings.boot, settings.power, settings.images
+    boot, power, images = settings.boot, settings.power, settings.images
     shards = {shard.name: shard for shard in settings.target.shards}
-    chosen = getattr(storage, storage.driver, None)
     server = settings.target.shards[0].portal_address if settings.target.shards else None
     site_key = _site_key(settings.chap.site_key_file)
     credentials = _Credentials(power.credentials)
@@ -105,7 +121,7 @@ def make_ports(settings: Settings) -> Ports:
         "max_seconds": images.max_seconds,
     }
     images.staging_folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    disks = load("storage", storage.driver, _plain(chosen) if chosen else {})
+    disks = make_storage(settings)
     return Ports(
         storage=disks,
         target=load("target", settings.target.driver, {"shards": shards, "timeout": settings.target.timeout}),

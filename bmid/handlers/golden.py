@@ -12,7 +12,7 @@ from bmid.model.entity import Image
 from bmid.steps.base import Plan
 from bmid.steps.image import SealImage
 
-__all__ = ["reserved", "seal", "undo"]
+__all__ = ["described", "reserved", "seal", "undo"]
 
 
 def reserved(context: Context) -> Image:
@@ -22,10 +22,27 @@ def reserved(context: Context) -> Image:
     return image
 
 
-def seal(image: Image, **more: str) -> SealImage:
-    """Golden from then on, and beside it in the storage what is enough to know, without a database, whose it is."""
-    metadata = {"kind": "image", "project": image.project, "image": image.name, "id": image.id, **more}
-    return SealImage(image=image.id, metadata=metadata)
+def seal(image: Image, *, parent_mark: str | None = None, **more: str) -> SealImage:
+    """Golden from then on. With a `parent_mark` it hangs on its parent only where that mark was left."""
+    return SealImage(image=image.id, metadata={**described(image), **more}, parent_mark=parent_mark)
+
+
+def described(image: Image) -> dict[str, Any]:
+    """What is written beside an image in the storage: enough to make its row again without a database. What is only
+    found out while it is made, the step that seals it adds."""
+    return {
+        "kind": "image",
+        "project": image.project,
+        "image": image.name,
+        "id": image.id,
+        "format": image.format,
+        "sha256": image.sha256,
+        "firmware": list(image.firmware),
+        "created_at": image.created_at.isoformat(),
+        "description": image.description,
+        "labels": dict(image.labels),
+        "parent": image.parent,
+    }
 
 
 def undo(command: Command, context: Context, plan: Plan, marks: Mapping[str, Any]) -> tuple[Change, ...]:

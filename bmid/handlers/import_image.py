@@ -4,6 +4,7 @@ site's import folder; an RBD image lies in a pool that the settings list, and is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Self
 
@@ -147,7 +148,9 @@ def _image(command: ImportImage, context: Context, marks: Mapping[str, Any]) -> 
 
 def finish(command: ImportImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
     """The row, with what was found."""
+    begun = context.view.image_by_id(context.operation)
     image = _image(command, context, marks)
+    image = replace(image, created_at=begun.created_at) if begun else image  # as its metadata say
     event = ImageImported(
         operation=context.operation,
         project=image.project,

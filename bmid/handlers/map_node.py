@@ -96,11 +96,11 @@ def plan(command: MapNode, context: Context) -> Plan:
     home = placement.choose_home(context.view.homes())
     if kept:
         disk = _resumed(context, kept, node, home)
-        first: Step = way.resume(context, disk, image, node, kept)
+        first: Step = way.resume(context, disk, image, with_disk(node, disk), kept)
     else:
         fresh = new_disk(context, command.project, image, node, home, number, free_address(context, node))
         disk = replace(fresh, hostname=command.hostname or node.name, seed=command.seed())
-        first = way.clone(context, disk, image, node)
+        first = way.clone(context, disk, image, with_disk(node, disk))
     reserve = (Put(disk), Put(with_disk(node, disk)))
     allocated = RequireAllocated(project=disk.project, node=node.name)
     stages = ((allocated,), *way.exported(context, disk, node, first, power))

@@ -81,7 +81,7 @@ def plan(command: RebuildNode, context: Context) -> Plan:
     switched = node if power == "cycle" else replace(node, power=None)
     stages: Stages = (
         (RequireAllocated(project=command.project, node=node.name),),
-        (way.clone(context, new, image, node),),
+        (way.clone(context, new, image, with_disk(node, new)),),
         *way.quiet(context, old, switched, force=command.force),
         (_way_back(context, old, node),),
         *way.removed(old),

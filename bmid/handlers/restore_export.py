@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from bmid.handlers import way
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
 from bmid.model.change import Put
@@ -62,7 +63,9 @@ def plan(command: RestoreExport, context: Context) -> Plan:
     seed: Stages = ((WriteSeed(disk=disk.id),),) if disk.seed else ()
     export = ExportDisk.of(disk, context.site, again=True)
     point = PointBoot.of(node, disk, context.site)
-    return Plan(stages=(*seed, (export,), (point,)), home=disk.head, memo={"changed": True})
+    # Its home may be another one than its metadata say.
+    stages = (*seed, (export,), (point, way.describe(context, disk, node)))
+    return Plan(stages=stages, home=disk.head, memo={"changed": True})
 
 
 def finish(command: RestoreExport, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from bmid.handlers import demand
+from bmid.handlers import demand, golden
 from bmid.handlers.base import Context, Handler, Outcome, View
 from bmid.messages.base import Command, Event
 from bmid.model.change import Change, Drop, Put
@@ -16,6 +16,7 @@ from bmid.model.claim import Key
 from bmid.model.entity import Image, ImageDefault, default_id
 from bmid.model.name import ImageName, Labels, ProjectName, Text
 from bmid.steps.base import Plan
+from bmid.steps.image import DescribeImage
 
 __all__ = ["HANDLER", "ImageUpdated", "UpdateImage"]
 
@@ -72,13 +73,16 @@ def keys(command: UpdateImage) -> tuple[Key, ...]:
 
 
 def plan(command: UpdateImage, context: Context) -> Plan:
-    """Nothing in the world."""
+    """What is said of the image is written beside it, too."""
     demand.require_project(context.view, command.project)
     if command.default_for is not None or command.no_default:
         # The counter lets one of us at a time look: two images may want the same labels, under different keys.
         context.view.number()
     image = demand.require_image(context.view, command.image, None, command.project)
-    return Plan(memo={"changed": bool(_changes(command, context.view, image))})
+    told = _told(command, image)
+    describe = DescribeImage(image=image.id, metadata=golden.described(told), before=golden.described(image))
+    stages = ((describe,),) if told != image else ()
+    return Plan(stages=stages, memo={"changed": bool(_changes(command, context.view, image))})
 
 
 def finish(command: UpdateImage, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:

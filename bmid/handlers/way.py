@@ -18,7 +18,7 @@ from bmid.steps.power import BootFromNetwork, CyclePower, PowerOff
 from bmid.steps.seed import RemoveSeed, WriteSeed
 from bmid.steps.target import ExportDisk, RemoveExport, RequireQuiet
 
-__all__ = ["boot_of", "clone", "discarded", "exported", "quiet", "removed", "resume"]
+__all__ = ["boot_of", "clone", "describe", "discarded", "exported", "quiet", "removed", "resume"]
 
 
 def clone(context: Context, disk: Disk, image: Image, node: Node | None) -> CloneDisk:
@@ -36,6 +36,12 @@ def resume(context: Context, disk: Disk, image: Image, node: Node, parked: Disk)
         metadata=placement.metadata(disk, image, node, iqn, "mapped"),
         before=placement.metadata(parked, image, None, iqn, "parked"),
     )
+
+
+def describe(context: Context, disk: Disk, node: Node) -> DescribeDisk:
+    """The disk says where it is."""
+    image, iqn = demand.image_of(context.view, disk), context.site.target(disk.id)
+    return DescribeDisk(disk=disk.id, metadata=placement.metadata(disk, image, node, iqn, "mapped"))
 
 
 def exported(context: Context, disk: Disk, node: Node, first: Step | None, power: str) -> Stages:

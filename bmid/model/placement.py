@@ -65,9 +65,13 @@ def _first_free(first: int, last: int, taken: Container[str]) -> str | None:
 
 
 def metadata(disk: Disk, image: Image, node: Node | None, iqn: str, state: str) -> dict[str, Any]:
-    """What is written beside the disk in the storage: enough to know, without a database, whose it is and where. One
-    that is parked has no node."""
+    """What is written beside the disk in the storage: enough to make the rows of disk and node again without a
+    database. One that is parked has no node. No secret is in it: of a seed only that there is one."""
     return {
+        **_told(node),
+        "created_at": disk.created_at.isoformat(),
+        "seeded": disk.seed is not None,
+        "portal": disk.portal,
         "kind": "disk",
         "id": disk.id,
         "name": disk.name,
@@ -87,4 +91,18 @@ def metadata(disk: Disk, image: Image, node: Node | None, iqn: str, state: str) 
         "iqn": iqn,
         "generation": disk.generation,
         "state": state,
+    }
+
+
+def _told(node: Node | None) -> dict[str, Any]:
+    """What a disk's metadata have of its node beyond its name, its cards and its firmware."""
+    if node is None:
+        return {}
+    return {
+        "node_id": node.id,
+        "node_created_at": node.created_at.isoformat(),
+        "node_generation": node.generation,
+        "node_address": node.address,
+        "node_labels": dict(node.labels),
+        "node_hil_name": node.hil_name,
     }

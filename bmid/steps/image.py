@@ -13,7 +13,17 @@ from bmid.model.firmware import firmware_modes
 from bmid.steps.base import Step, Wait, World
 from bmid.steps.job import FillImage, copied, copy_job, follow
 
-__all__ = ["GONE", "CopyImage", "DigestFile", "InspectFile", "ReceiveUpload", "RemoveImage", "SealImage", "TidyStaging"]
+__all__ = [
+    "GONE",
+    "CopyImage",
+    "DescribeImage",
+    "DigestFile",
+    "InspectFile",
+    "ReceiveUpload",
+    "RemoveImage",
+    "SealImage",
+    "TidyStaging",
+]
 
 GONE = "gone"  # the mark of an image whose bytes are no more, though its removal failed
 MEND = "Mend the file, then send the command again under a new id."
@@ -145,18 +155,46 @@ class DigestFile(Step):
 
 
 class SealImage(Step):
-    """The image is golden, and it is known which firmware can boot it."""
+    """The image is golden, says what it is, and it is known which firmware can boot it. With a `parent_mark` it hangs
+    on its parent only where that mark was left."""
 
     kind: ClassVar[str] = "seal-image"
     image: str
     metadata: dict[str, Any]
+    parent_mark: str | None = None
 
     def apply(self, world: World) -> Wait | None:
         """Read boot sector and partition table, then seal."""
-        if not world.storage.sealed(self.image):
-            world.storage.seal_image(self.image, self.metadata)
         modes = firmware_modes(lambda offset, length: world.storage.read_image(self.image, offset, length))
         world.notes.write("firmware", list(modes))
+        if not world.storage.sealed(self.image):
+            world.storage.seal_image(self.image, {**self.metadata, **self._found(world), "firmware": list(modes)})
+        return None
+
+    def _found(self, world: World) -> dict[str, Any]:
+        """What nobody knew when the plan was made."""
+        found = world.notes.mark("found")
+        facts = {"format": found["format"], "sha256": world.notes.mark("sha256") or ""} if found else {}
+        alone = self.parent_mark is not None and not world.notes.mark(self.parent_mark)
+        return {**facts, "parent": None} if alone else facts
+
+
+class DescribeImage(Step):
+    """A golden image says from now on what it is. `before` is what it says again on the way back."""
+
+    kind: ClassVar[str] = "describe-image"
+    image: str
+    metadata: dict[str, Any]
+    before: dict[str, Any]
+
+    def apply(self, world: World) -> Wait | None:
+        """Replace its metadata."""
+        world.storage.seal_image(self.image, self.metadata)
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """As it was."""
+        world.storage.seal_image(self.image, self.before)
         return None
 
 

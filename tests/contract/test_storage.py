@@ -97,6 +97,14 @@ def test_an_inventory_without_metadata_names_the_same_things(bed: Bed) -> None:
     assert all(not s.metadata for s in bed.storage.inventory(metadata=False))
 
 
+def test_an_inventory_with_metadata_tells_sizes(bed: Bed) -> None:
+    image = bed.golden(size=3 * MIB)
+    disk, gone = bed.disk(image), bed.disk(image)
+    bed.storage.discard(gone, {"state": "removed"})
+    sizes = {(s.kind, s.id): s.size for s in bed.storage.inventory()}
+    assert [sizes[one] for one in (("image", image), ("disk", disk), ("trash", gone))] == [3 * MIB] * 3
+
+
 def test_describe_replaces_the_one_value(bed: Bed) -> None:
     image, disk = bed.golden(), uuid4().hex
     bed.storage.clone(image, disk, {"a": 1})

@@ -7,7 +7,6 @@ import json
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def settings(url: str, folder: Path) -> Settings:
 
 
 @pytest.fixture
-def site(tmp_path: Path, blank: Path) -> Iterator[Settings]:
+def site(tmp_path: Path, blank: Path) -> Settings:
     """A site with rows in nearly every table, and an operation that waits."""
     folder = tmp_path / "site"
     folder.mkdir()
@@ -57,7 +56,7 @@ def site(tmp_path: Path, blank: Path) -> Iterator[Settings]:
     bench.command("image.import", project="p1", image="new", source={"upload": "0" * 64})
     bench.worker().run_once()
     bench.close()
-    yield settings(f"sqlite:///{folder}/bmid.db", folder / "state")
+    return settings(f"sqlite:///{folder}/bmid.db", folder / "state")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bmid.errors import Refused
-from bmid.handlers import copy_image, export_image, import_image, remove_image, update_image
+from bmid.handlers import copy_image, export_image, golden, import_image, remove_image, update_image
 from bmid.model.change import Drop, Put
 from bmid.model.entity import Image, ImageDefault, default_id
 from bmid.steps.base import Plan
@@ -36,12 +36,13 @@ def copied(name: str = "copy", **values: Any) -> Image:
 def test_a_copy_is_made_and_sealed_and_takes_all_that_is_said_of_the_original_along() -> None:
     """Its row is there first, and names the original, which can't be removed meanwhile."""
     plan = copy_image.plan(copy_image.CopyImage(**COPY), context(project(), image(**FULL)))
-    seal = {"kind": "image", "project": "p1", "image": "copy", "id": OPERATION}
+    seal = golden.described(copied())
+    assert (seal["kind"], seal["id"], seal["parent"], seal["labels"]) == ("image", OPERATION, "id-debian", copied().labels)
     assert plan == Plan(
         (Put(copied()),),
         (
             (CopyStored(source="id-debian", image=OPERATION, size=1 << 30, flatten=False),),
-            (SealImage(image=OPERATION, metadata=seal),),
+            (SealImage(image=OPERATION, metadata=seal, parent_mark=CLONED),),
         ),
         home="h1",
         memo={"source": "p1/debian"},
@@ -193,7 +194,7 @@ def test_an_image_on_its_way_out_is_there_for_nobody() -> None:
     """Its row says so before its bytes go, and says it on where they are gone."""
     command, going = remove_image.RemoveImage(project="p1", image="debian"), replace(image(), ready=False)
     plan = remove_image.plan(command, context(image()))
-    memo = {"changed": True, "image": "id-debian"}
+    memo = {"changed": True, "image": "id-debian", "whole": True}
     assert plan == Plan((Put(going),), ((RemoveImage(image="id-debian"),),), memo=memo)
     assert remove_image.undo(command, context(going), plan, {}) == (Put(image()),)
     assert remove_image.undo(command, context(going), plan, {GONE: True}) == ()

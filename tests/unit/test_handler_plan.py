@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bmid.handlers import (
+    golden,
     import_image,
     map_node,
     restore_export,
@@ -181,7 +182,7 @@ def test_an_import_receives_looks_copies_seals_and_tidies_up() -> None:
     source = {"upload": "0" * 64}
     command = import_image.ImportImage(project="p1", image="new", source=source, format="qcow2", sha256="0" * 64)
     plan = import_image.plan(command, context(project()))
-    metadata = {"kind": "image", "project": "p1", "image": "new", "id": OPERATION}
+    metadata = golden.described(plan.reserve[0].entity)  # type: ignore[arg-type]
     assert plan.stages == (
         (ReceiveUpload(deadline=NOW + timedelta(seconds=3600)),),
         (InspectFile(file=None, format="qcow2", sha256="0" * 64),),
@@ -215,7 +216,7 @@ def test_a_lost_target_is_fenced_and_put_back_before_the_pointer() -> None:
     """Unless the disk is on its way out."""
     command = restore_export.RestoreExport(node="n1", disk="id-d1")
     plan = restore_export.plan(command, context(image(), node(disk="id-d1"), disk()))
-    assert kinds(plan) == [["export-disk"], ["point-boot"]]
+    assert kinds(plan) == [["export-disk"], ["point-boot", "describe-disk"]]
     assert plan.stages[0][0].again is True  # type: ignore[attr-defined]
     removing = context(image(), node(disk="id-d1"), disk(state=DiskState.REMOVING))
     assert restore_export.plan(command, removing) == Plan(memo={"changed": False})

@@ -39,6 +39,7 @@ PLANS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     ("image.export", {**IMAGE, "to": {"file": "a"}}, ON),
     ("image.export", {**IMAGE, "to": {"rbd": RBD}}, ON),
     ("image.remove", IMAGE, (image(),)),
+    ("image.update", {**IMAGE, "description": "the one"}, (project(), image())),
     ("boot.retry", {"node": "n1", "disk": "id-d1"}, (*ON, boot())),
     (
         "portal.move",

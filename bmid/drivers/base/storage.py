@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 __all__ = ["Backing", "Errand", "Foreign", "Storage", "StorageCapabilities", "Stored", "TrashEntry", "Usage"]
 
@@ -57,23 +58,26 @@ class Usage:
 @dataclass(frozen=True)
 class Stored:
     """One thing found in the storage: kind is image, disk, trash, or stranger for what has no name of ours (then that
-    is its id). `snapshots` are those of a disk that `freeze` made, known where the metadata are."""
+    is its id). `snapshots` are those of a disk that `freeze` made, `size` is in bytes; both are known where the
+    metadata are."""
 
     kind: str
     id: str
     metadata: Mapping[str, object] = field(default_factory=dict)
     snapshots: tuple[str, ...] = ()
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class TrashEntry:
     """Something in the trash. kind: image or disk. `key` is what the storage itself calls it. `spoiled`: an unfinished
-    try, in whose place the thing of this id was made that is in use."""
+    try, in whose place the thing of this id was made that is in use. `removed_at`: aware, where the storage knows."""
 
     kind: str
     id: str
     key: str
     spoiled: bool = False
+    removed_at: datetime | None = field(default=None, compare=False)
 
 
 class Storage(ABC):
@@ -197,7 +201,7 @@ class Storage(ABC):
     @abstractmethod
     def inventory(self, metadata: bool = True) -> Iterable[Stored]:
         """All that is in the storage, trash and strangers too. With `metadata` each entry costs a look of its own;
-        without, a list is all that is asked for, and `metadata` and `snapshots` are empty."""
+        without, a list is all that is asked for, and `metadata`, `snapshots` and `size` are empty."""
 
     @abstractmethod
     def trash(self) -> Sequence[TrashEntry]:

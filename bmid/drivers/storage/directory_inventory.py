@@ -27,6 +27,7 @@ def inventory(folder: Path, metadata: bool) -> Iterator[Stored]:
         value = read_json(path.with_suffix(".json")).get("metadata") if metadata else None
         frozen = (folder / "snapshots").glob(f"{identity}@*") if metadata and kind == "disk" else ()
         snapshots = tuple(sorted(one.stem.partition("@")[2] for one in frozen))
-        yield Stored(kind, identity, value if isinstance(value, dict) else {}, snapshots)
+        size = path.stat().st_size if metadata else 0
+        yield Stored(kind, identity, value if isinstance(value, dict) else {}, snapshots, size)
     for name in strangers:
         yield Stored("stranger", name)

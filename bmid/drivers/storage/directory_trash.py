@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bmid.drivers.base import TrashEntry
@@ -20,9 +21,9 @@ __all__ = ["entries", "fetch", "purge", "throw"]
 
 def entries(trash: Path) -> Sequence[TrashEntry]:
     """All, the oldest first: a rename sets the time of change. Raises OSError, as all here do."""
-    paths = sorted(trash.glob("*-*.raw"), key=lambda path: path.stat().st_ctime_ns)
-    parts = [path.stem.partition("-") for path in paths]
-    return [TrashEntry(kind, identity, f"{kind}-{identity}") for kind, _, identity in parts]
+    found = sorted((path.stat().st_ctime, path.stem) for path in trash.glob("*-*.raw"))
+    parts = [(datetime.fromtimestamp(when, UTC), *stem.partition("-")) for when, stem in found]
+    return [TrashEntry(kind, one, f"{kind}-{one}", removed_at=when) for when, kind, _, one in parts]
 
 
 def throw(trash: Path, kind: str, path: Path) -> None:

@@ -185,10 +185,11 @@ class MemoryStorage(Memory, Storage):
     def inventory(self, metadata: bool = True) -> Iterator[Stored]:
         self._before("inventory", (metadata,))
         with self._lock:
-            found = [Stored("image", name, image.metadata or {}) for name, image in self._images.items()]
-            found += [Stored("disk", name, disk.metadata, tuple(disk.snapshots)) for name, disk in self._disks.items()]
-            found += [Stored("trash", one.id, one.thing.metadata or {}) for one in self._trash]
-        return iter(found if metadata else [replace(entry, metadata={}, snapshots=()) for entry in found])
+            things: list[Any] = [("image", name, image, ()) for name, image in self._images.items()]
+            things += [("disk", name, disk, tuple(disk.snapshots)) for name, disk in self._disks.items()]
+            things += [("trash", one.id, one.thing, ()) for one in self._trash]
+            found = [Stored(kind, name, one.metadata or {}, kept, one.content.size) for kind, name, one, kept in things]
+        return iter(found if metadata else [Stored(one.kind, one.id) for one in found])
 
     def trash(self) -> Sequence[TrashEntry]:
         self._before("trash", ())

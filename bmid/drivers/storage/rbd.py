@@ -35,7 +35,7 @@ from bmid.drivers.storage.rbd_image import (
     make_way,
     sweep,
 )
-from bmid.drivers.storage.rbd_metadata import identity, read_metadata, write_metadata
+from bmid.drivers.storage.rbd_metadata import identity, read_metadata, read_size, write_metadata
 from bmid.drivers.storage.rbd_trash import Trash
 from bmid.errors import PermanentError, TransientError
 
@@ -200,7 +200,8 @@ class RbdStorage(Storage):
             prefix, _, identity = name.partition("-")
             if identity and prefix in ("image", "disk"):
                 snapshots = self._snapshots(name) if metadata and not kind and prefix == "disk" else ()
-                yield Stored(kind or prefix, identity, self._metadata(name, entry) if metadata else {}, snapshots)
+                told, size = self._metadata(name, entry) if metadata else ({}, 0)
+                yield Stored(kind or prefix, identity, told, snapshots, size)
             elif not kind:
                 yield Stored("stranger", name)
 
@@ -228,12 +229,14 @@ class RbdStorage(Storage):
         with self._ceph.session() as ceph:
             return rbd_copy.snapshots(ceph, name)
 
-    def _metadata(self, name: str, image: str | None) -> Mapping[str, object]:
-        """The metadata of one entry of an inventory; empty where it is gone by now or unreadable."""
+    def _metadata(self, name: str, image: str | None) -> tuple[Mapping[str, object], int]:
+        """The metadata and the size of one entry of an inventory; empty where it is gone by now or unreadable."""
         key = IMAGE_KEY if name.startswith("image-") else DISK_KEY
         with self._ceph.session() as ceph:
             image = image or identity(ceph.pool, name)
-            return (read_metadata(ceph.pool, image, key) if image else None) or {}
+            if image is None:
+                return {}, 0
+            return read_metadata(ceph.pool, image, key) or {}, read_size(ceph.pool, image)
 
 
 def _in_use(image: str, clones: list[str]) -> PermanentError:

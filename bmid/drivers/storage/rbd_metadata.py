@@ -15,9 +15,10 @@ from typing import Any
 
 import rados
 
-__all__ = ["encoded", "identity", "read_metadata", "remove_metadata", "write_metadata"]
+__all__ = ["encoded", "identity", "read_metadata", "read_size", "remove_metadata", "write_metadata"]
 
 _CANCELED = 125
+_HEAD = 2**64 - 2  # CEPH_NOSNAP: the image itself, and no snapshot of it
 _LONGEST_VALUE = 1 << 20  # bytes that a read takes at most
 
 
@@ -65,6 +66,15 @@ def read_metadata(pool: Any, image: str, key: str) -> Mapping[str, object] | Non
         if isinstance(value, dict):
             return value
     return {}
+
+
+def read_size(pool: Any, image: str) -> int:
+    """Bytes that an image, named by its internal id, has; 0 if there is none. Raises rados.Error."""
+    try:
+        _, answer = pool.execute(f"rbd_header.{image}", "rbd", "get_size", struct.pack("<Q", _HEAD))
+    except rados.ObjectNotFound:
+        return 0
+    return int(struct.unpack_from("<BQ", answer)[1])  # behind the order of its objects
 
 
 def remove_metadata(pool: Any, image: str, key: str) -> None:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC
 from typing import Any
 
 import rados
@@ -51,7 +52,8 @@ class Trash:
             kind, _, identifier = entry["name"].partition("-")
             if identifier and kind in ("image", "disk"):
                 spoiled = entry["name"] in in_use and not _whole(pool, kind, entry["id"])
-                found.append(TrashEntry(kind, identifier, entry["id"], spoiled))
+                removed = entry["deletion_time"].replace(tzinfo=UTC)
+                found.append(TrashEntry(kind, identifier, entry["id"], spoiled, removed))
         return found
 
     def restore(self, pool: rados.Ioctx, kind: str, identifier: str) -> None:
