@@ -147,6 +147,11 @@ class _Round:
         """What was abandoned or undone. Listed first and held against rows then: what is removed meanwhile has one."""
         with self._database.read() as tx:
             known = trash.explained(tx)
+        if not known:
+            # A new database beside a storage in use, or a site that has nothing yet: not for us to tell.
+            if entries:
+                log.warning("trash.unknown", entries=len(entries), todo="Is this the database that belongs to it?")
+            return []
         return [entry for entry in entries if entry.spoiled or entry.id not in known]
 
     @property

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 from structlog.testing import capture_logs
 
 from bmid.drivers.base import Storage, TrashEntry, Usage
 from bmid.scheduler.purge import AT_ONCE, LOOKS, Pace, Purge
-from bmid.store import claims
+from bmid.store import claims, schema
 from tests.support.bench import Bench
 
 DAY = 86400.0
@@ -168,6 +169,17 @@ def test_what_was_undone_goes_soon_and_what_is_on_its_way_out_does_not(bench: Be
     assert mine.run_once() == 1
     assert stored(bench) == [disk.id]
     assert [mine.run_once() for _ in range(2 * LOOKS)] == [0] * 2 * LOOKS
+
+
+def test_a_database_that_knows_nothing_empties_no_trash(bench: Bench, watch: Watch, logs: list[Any]) -> None:
+    """It is another one than that of the storage."""
+    disks = discard(bench, "d1", "d2")
+    with bench.database.write() as tx:
+        for table in (schema.trash, schema.disk, schema.image):
+            tx.execute(delete(table))
+    assert purge(bench, watch).run_once() == 0
+    assert stored(bench) == disks
+    assert [one["entries"] for one in logs if one["event"] == "trash.unknown"] == [2]
 
 
 def test_bytes_that_went_before_a_kill_take_their_row_along_in_the_next_round(bench: Bench, watch: Watch) -> None:
