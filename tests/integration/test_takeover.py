@@ -150,6 +150,27 @@ def test_an_address_moves_from_a_living_head_when_nobody_answers_there_any_more(
     assert twins.a.boot.pointers() == ()
 
 
+def test_what_a_living_head_is_doing_to_a_disk_goes_on_where_its_address_goes(twins: Twins) -> None:
+    """Its worker finds that it has lost its claims, and an operation that has nothing to do with the address stays."""
+    twins.a.register("n5")
+    one = twins.a.command("node.map", **P1, node="n5", image="debian")
+    busy = twins.a.worker(twins.a.identity)
+    turn = busy._take()
+    assert turn is not None
+    assert turn.record.home == "h1"
+    stays = twins.a.command("image.import", project="p1", image="new", source={"upload": "0" * 64})
+    with twins.a.database.write() as tx:
+        portals.bind(tx, "10.77.0.1", "h1", "h2")
+        portals.withdraw(tx, "10.77.0.1", "h1")
+    assert twins.takeover(twins.b).run_once() == 1
+    with pytest.raises(ClaimLost):
+        busy._carry_out(turn)
+    twins.b.settle(twins.b.worker(twins.b.identity), seconds=40)
+    assert twins.a.find(one.id).phase is Phase.SUCCEEDED
+    assert len(targets(twins.b)) == 5
+    assert twins.a.find(stays.id).home == "h1"
+
+
 def test_a_disk_that_comes_back_is_not_taken_for_a_stray(twins: Twins) -> None:
     """There and back again: each time the old home is cleared, and the new one has it."""
     watch = {bench.identity.head: twins.eviction(bench) for bench in (twins.a, twins.b)}
