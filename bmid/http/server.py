@@ -30,6 +30,16 @@ class _Guarded(H11Protocol):
 
     _hurry: asyncio.TimerHandle | None = None
 
+    @property
+    def limit_concurrency(self) -> int | None:
+        """Requests under way, and not connections, which uvicorn counts by the same limit: else 64 of those that say
+        nothing would have everybody else sent away."""
+        return MAX_REQUESTS if len(self.tasks) >= MAX_REQUESTS else None
+
+    @limit_concurrency.setter
+    def limit_concurrency(self, value: int | None) -> None:
+        """Not uvicorn's."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
@@ -73,7 +83,6 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             headers=[("Connection", "close")],
-            limit_concurrency=MAX_REQUESTS,
             h11_max_incomplete_event_size=16 * 1024,
         )
         config.timeout_graceful_shutdown = STOP_GRACE  # type: ignore[assignment] # it is given to asyncio.wait_for

@@ -136,7 +136,7 @@ def _table(file: BinaryIO, offset: int, entries: int) -> array[int]:
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     try:
         file.seek(offset)
-    except (OSError, OverflowError):
+    except (OSError, OverflowError, ValueError):  # an offset of 64 bits, which a file has not
         raise Unfit("image-damaged", _DAMAGED) from None
     content = file.read(length)
     if len(content) != length:
