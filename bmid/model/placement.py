@@ -32,7 +32,8 @@ def choose_home(homes: Sequence[Home]) -> Home:
     """The shard with the fewest disks; of equal ones that of the head with the fewest, so that shards fill in turns
     over all heads; by name where these are equal, too. A draining head gets nothing new."""
     if not homes:
-        raise TransientError("no-home", "no head with an iSCSI target is alive", todo="Start bmid on a head.")
+        # Heads come back within seconds, and then nobody behind this command should wait for minutes.
+        raise TransientError("no-home", "no head with an iSCSI target is alive", todo="Start bmid on a head.", delay=5)
     ready = [home for home in homes if not home.draining]
     if not ready:
         names = ", ".join(sorted({home.head for home in homes}))

@@ -167,6 +167,7 @@ def test_the_home_with_the_fewest_disks_is_chosen_among_those_that_take_any(shar
         with pytest.raises(TransientError) as caught:
             choose_home(shards)
         assert caught.value.problem.slug == ("heads-draining" if shards else "no-home")
+        assert caught.value.delay == (10 if shards else 5)
         return
     chosen = choose_home(shards)
     assert chosen in ready
