@@ -86,7 +86,7 @@ class Ledger:
                     continue
                 if any(sector == text(disk, block, number) for number in allowed):
                     continue
-                shown = sector[:80].rstrip(b".").decode(errors="replace")
+                shown = sector[:80].strip(b".\0").decode(errors="replace") or "nothing"
                 self.wrong.append(f"{where}: disk {disk} block {block}: {shown!r}, not one of {sorted(allowed)}")
                 return False
             self.verified += len(found)
