@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -21,9 +21,9 @@ import pytest
 
 from bmid.drivers.base import PowerAction
 from bmid.drivers.power.redfish import RedfishPower
-from bmid.errors import BmiError, PermanentError, TransientError
+from bmid.errors import PermanentError, TransientError
 from bmid.model.entity import PowerAddress
-from tests.support.fuzz import MIB, Flat, mutated, strange
+from tests.support.fuzz import MIB, Flat, mutated, seeded, strange
 from tests.support.power_peer import Quiet, serve
 from tests.support.upload_site import TOKEN, Site
 
@@ -105,7 +105,7 @@ def judge(said: bytes) -> str:
     assert TOKEN.encode() not in said
     if b"application/problem+json" in head and body:
         problem = json.loads(body)
-        assert problem["detail"] and problem["todo"], problem
+        assert all(problem[name] for name in ("detail", "todo")), problem
     return status
 
 
@@ -120,7 +120,7 @@ def requests(chance: random.Random, count: int) -> Iterator[tuple[bytes, int]]:
 @pytest.mark.parametrize("count", [800, pytest.param(20_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_whatever_is_sent_is_answered_or_closed_and_the_next_one_is_served(site: Site, count: int) -> None:
     """No answer is our mistake (500); nothing is left in the staging folder, nor open, nor in memory."""
-    chance, flat, heard = random.Random(count), Flat(), Counter[str]()
+    chance, flat, heard = seeded(count), Flat(), Counter[str]()
     with ThreadPoolExecutor(8) as pool:
         asked = list(requests(chance, count))
         for batch in range(0, count, 200):
@@ -179,7 +179,7 @@ ROOT = {
 class Liar(Quiet):
     """Answers with real documents, with accidents of any kind in them."""
 
-    chance = random.Random(11)
+    chance = seeded(11)
     lock = threading.Lock()
 
     def _answer(self) -> None:
@@ -210,16 +210,13 @@ class Liar(Quiet):
             return mutated(chance, json.dumps(document).encode(), b"[{}]"), 200
         return b"{" * chance.choice((0, 3, 20_000)), chance.choice((200, 202, 204, 301, 400, 401, 404, 412, 500, 503))
 
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer
-
-
-assert issubclass(Liar, BaseHTTPRequestHandler)
+    do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - the library's names
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(4000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_whatever_a_bmc_answers_is_a_state_or_an_error_with_a_name(count: int) -> None:
     """Within the call's time limit, and without a word of what the BMC sent."""
-    slugs, well = Counter[str](), 0
+    slugs, well, longest = Counter[str](), 0, 0
     with ExitStack() as stack:
         server = serve(ThreadingHTTPServer(("127.0.0.1", 0), Liar), stack)
         bmc = PowerAddress("redfish", f"http://127.0.0.1:{server.server_address[1]}/redfish/v1/Systems/1")
@@ -235,10 +232,11 @@ def test_whatever_a_bmc_answers_is_a_state_or_an_error_with_a_name(count: int) -
             try:
                 calls[number % len(calls)](bmc)
                 well += 1
-            except BmiError as error:
-                assert isinstance(error, TransientError | PermanentError)
-                assert error.problem.slug.startswith("bmc-")
-                assert len(error.problem.detail) < 300
+            except (TransientError, PermanentError) as error:
                 slugs[error.problem.slug] += 1
+                longest = max(longest, len(error.problem.detail))
             assert time.monotonic() - began < 8
-    assert well and slugs["bmc-garbled"], (well, slugs)
+    assert well > 0
+    assert longest < 300
+    assert all(slug.startswith("bmc-") for slug in slugs)
+    assert slugs["bmc-garbled"] > 0, slugs

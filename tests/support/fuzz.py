@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-__all__ = ["MIB", "Flat", "counted_log", "mutated", "strange"]
+__all__ = ["MIB", "Flat", "counted_log", "mutated", "seeded", "strange"]
 
 MIB = 1 << 20
 ODD = (
@@ -47,8 +47,13 @@ ODD += (
 )
 
 
+def seeded(seed: int) -> random.Random:
+    """The same accidents each time."""
+    return random.Random(seed)  # noqa: S311
+
+
 def mutated(chance: random.Random, content: bytes, foreign: bytes = b"") -> bytes:
-    """The same with one to four accidents: bits and bytes changed, odd ones put in, parts lost, repeated, swapped in."""
+    """The same with one to four accidents: bits and bytes changed, odd ones put in, parts lost, repeated, swapped."""
     bytes_ = bytearray(content)
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(bytes_) + 1)
