@@ -32,7 +32,7 @@ PROJECTS = ("p1", "p2", "p3")
 PUBLISHERS = (("alice", "a1"), ("alice", "a2"), ("bob", "b1"), ("bob", "b2"))
 PACE = 1.2  # seconds between two commands of a publisher, on average
 MOST = 60  # commands on their way, from which on publishers wait
-PATIENCE = 240.0  # seconds after the last fault until all must be quiet
+PATIENCE = 330.0  # seconds after the last fault until all must be quiet: longer than the longest back-off
 
 
 class Run:

@@ -13,7 +13,7 @@ from chaos.site import Form
 SEED = 20261121
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_two_minutes_of_faults_lose_nothing_double_nothing_and_leave_nothing_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
