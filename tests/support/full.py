@@ -41,7 +41,12 @@ def small(folder: Path, size: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # What has ended a moment ago may still be on its way out.
+        wait_for(
+            lambda: not subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode,
+            10,
+            f"{folder} to be let go of",
+        )
 
 
 @contextmanager
