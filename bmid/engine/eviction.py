@@ -48,10 +48,10 @@ class Eviction:
         """How many things were removed."""
         with self._database.read() as tx:
             homed = {disk.id for disk in heads.homed(tx, self._identity.head)}
-        before, self._turns = self._homed, self._turns + 1
+        before, self._homed, self._turns = self._homed, homed, self._turns + 1
         if before is not None and before <= homed and self._turns % EVERY:
             return 0
-        self._homed, failed, removed = homed, 0, 0
+        failed = removed = 0
         for stray in self._strays():
             if stray.disk in homed:
                 continue

@@ -76,6 +76,9 @@ def test_a_dead_heads_address_and_disks_pass_to_a_living_one(twins: Twins) -> No
 
 def test_a_head_that_wakes_has_lost_its_claims_and_removes_what_is_not_its_own_any_more(twins: Twins) -> None:
     """Its worker was in the middle of a map; the new home has done that."""
+    watch = twins.eviction(twins.a)
+    watch._homed = set()  # it has looked when there was nothing yet
+    assert watch.run_once() == 0
     twins.a.register("n5")
     one = twins.a.command("node.map", **P1, node="n5", image="debian")
     frozen = twins.a.worker(twins.a.identity)
@@ -91,7 +94,7 @@ def test_a_head_that_wakes_has_lost_its_claims_and_removes_what_is_not_its_own_a
     with pytest.raises(ClaimLost):
         frozen._carry_out(turn)
     assert targets(twins.a) == stale
-    assert twins.eviction(twins.a).run_once() == 4
+    assert watch.run_once() == 4
     assert targets(twins.a) == set()
     assert twins.a.boot.pointers() == ()
     assert len(targets(twins.b)) == 5
