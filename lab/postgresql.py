@@ -187,7 +187,7 @@ class PostgreSQL:
 
     def _process(self) -> Process:
         # The working folder must be one that the unprivileged account may enter.
-        command = [*_account(), *self._before, _program("postgres"), "-D", self._data]
+        command = [*_account(), *self._before, _program("postgres"), "-D", str(self._data)]
         return Process("postgresql", self.folder, command, cwd=Path("/"))
 
     def _family(self) -> list[int]:
