@@ -225,6 +225,26 @@ def test_who_has_lost_the_claim_touches_nothing(bench: Bench, moment: int) -> No
     assert bench.unexplained() == []
 
 
+def test_an_instance_that_stood_still_does_not_take_over_from_itself(bench: Bench) -> None:
+    """Its claims had run out while it was frozen: its other workers leave alone what one of them still has in hand."""
+    one = bench.command("node.map", **MAP)
+    taken: list[bool] = []
+
+    def sleep(what: str) -> None:
+        if what.startswith("after storage") and not taken:
+            bench.trip.armed = False
+            bench.clock.advance(LEASE + 1)
+            taken.append(other.run_once())
+
+    bench.trip = Counting(sleep)
+    other, worker = bench.worker(), bench.worker()
+    bench.trip.armed = True
+    worker.run_once()
+    bench.settle()
+    assert taken == [False]
+    assert (bench.find(one.id).phase, len(bench.finals(one.id))) == (Phase.SUCCEEDED, 1)
+
+
 class Counting:
     """A trip wire that only tells."""
 
