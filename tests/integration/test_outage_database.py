@@ -118,17 +118,17 @@ def up(server: PostgreSQL) -> bool:
 
 def test_a_clock_that_goes_an_hour_forward_and_back_loses_nothing(site: Site, clock: Clock) -> None:
     """What waits for a moment that is an hour away now is looked at within a heartbeat, not within an hour."""
-    with site.going_on():
+    with site.going_on(120):
         clock.set(HOUR)
         site.house.until(lambda: [one for one in site.lines("head.stood_still") if one["seconds"] >= HOUR], 15)
-    with site.going_on():
+    with site.going_on(120):
         clock.set(0)
         site.house.until(lambda: site.lines("clock.went_back"), 15)
 
 
 def test_what_a_killed_head_held_is_free_although_the_clock_went_back(site: Site, clock: Clock) -> None:
     clock.set(0)
-    with site.going_on():
+    with site.going_on(120):
         site.house.bmid.kill()
         clock.set(-HOUR)
         with clock.within():
