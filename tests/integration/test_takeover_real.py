@@ -11,6 +11,8 @@ import pytest
 from tests.support.duo import DEAD_AFTER, Duo, duo_of
 from tests.support.writer import Writer
 
+WATCH = 32.0  # seconds; after 30 of them the list of who has an image open is without a client that stands still
+
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> Iterator[Duo]:
@@ -72,14 +74,20 @@ def test_writers_go_on_at_the_other_head_when_theirs_is_killed(duo: Duo) -> None
 
 
 def test_a_frozen_head_that_wakes_writes_nothing_more_and_clears_what_it_has(duo: Duo) -> None:
-    """Writes lie in its sockets when it is frozen, which it would carry out when it wakes."""
+    """Writes lie in its sockets when it is frozen, which it would carry out when it wakes; the first ones of disks that
+    were not written before, too. It stands still for so long that Ceph has forgotten who it was."""
     writers, readers = writing(duo, "head-a")
-    head = duo.head("head-a")
+    head, other = duo.head("head-a"), duo.site.bmids[1]
     try:
         for tgtd in head.tgtds:
             tgtd.freeze()
-        time.sleep(0.3)
+        for one in readers:
+            one.wake()
+        time.sleep(0.5)
         head.freeze()
+        other.freeze()
+        time.sleep(WATCH)
+        other.thaw()
         duo.until(lambda: duo.ready("head-b"), DEAD_AFTER + 30, "the takeover")
         go_on(duo, writers, readers, 30)
         head.thaw()
@@ -88,6 +96,7 @@ def test_a_frozen_head_that_wakes_writes_nothing_more_and_clears_what_it_has(duo
         duo.until(lambda: duo.addresses("head-a") == set(), 10, "its address to go")
         go_on(duo, writers, readers, 20)
     finally:
+        other.thaw()
         head.thaw()
         for one in (*writers, *readers):
             one.stop()
