@@ -222,7 +222,7 @@ class _Recoverer:
             labels=dict(note.node_labels),
             hil_name=note.node_hil_name,
             disk=one.id,
-            generation=note.node_generation or note.generation,
+            generation=note.generation if note.node_generation is None else note.node_generation,
         )
 
     def _home(self, note: DiskNote) -> None:

@@ -157,7 +157,7 @@ def test_a_backup_is_for_its_owner_alone_and_nothing_else_is_left(site: Settings
     assert [path.name for path in folder.iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("harm", ["cut", "bit", "row", "count", "text", "absent", "later"])
+@pytest.mark.parametrize("harm", ["cut", "bit", "row", "value", "count", "text", "absent", "later"])
 def test_a_backup_that_is_not_whole_is_not_put_back(site: Settings, empty: Settings, tmp_path: Path, harm: str) -> None:
     """And the database stays as it was."""
     file = tmp_path / "one"
@@ -170,6 +170,8 @@ def test_a_backup_that_is_not_whole_is_not_put_back(site: Settings, empty: Setti
             file.write_bytes(raw[:400] + bytes([raw[400] ^ 1]) + raw[401:])
         case "row":
             file.write_bytes(gzip.compress(b"".join(lines[:3] + lines[4:])))
+        case "value":
+            file.write_bytes(gzip.compress(b"".join(lines).replace(b"debian", b"debiam")))
         case "count":
             file.write_bytes(gzip.compress(b"".join(lines[:-1])))
         case "text":

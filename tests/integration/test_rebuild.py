@@ -46,6 +46,8 @@ def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
     one.do("node.map", project="p1", node="n5", disk=parked.name)
     one.do("node.rebuild", project="p1", node="n1")
     one.do("node.unmap", project="p1", node="n4")
+    one.do("node.unmap", project="p2", node="n2")
+    one.do("node.map", project="p2", node="n2", image="copy")
     one.do("disk.create", project="p2", disk="data", image="copy")
     one.do("image.copy", project="p1", image="snap", to="gone", flatten=True)
     one.do("image.remove", project="p1", image="gone")
@@ -108,7 +110,7 @@ def test_every_row_comes_back_field_by_field(bench: Bench, fresh: Settings, tmp_
     for name, node in mapped.items():
         assert without(is_now["nodes"][name], "power") == without(node, "power")
     assert is_now["trash"].keys() == was["trash"].keys()
-    assert len(was["trash"]) == 3
+    assert len(was["trash"]) == 4
     for identifier, gone in was["trash"].items():
         lost = ("removed_at", "expires_at", "operation", "row")
         assert without(is_now["trash"][identifier], *lost) == without(gone, *lost)
@@ -171,15 +173,18 @@ def test_a_node_on_two_disks_stays_on_the_one_that_is_in_use(bench: Bench, fresh
     """A rebuild was under way: the other disk is kept, parked."""
     disk = next(one for one in bench.storage.inventory() if one.metadata.get("node") == "n1" and one.kind == "disk")
     second = {**disk.metadata, "id": "f" * 32, "name": "second", "number": 900}
+    second["iqn"] = bench.site.target("f" * 32)
     bench.storage.clone(str(disk.metadata["image"]), "f" * 32, second)
-    made = rebuild(bench, fresh)
+    made = rebuild(bench, fresh, rehearse=True)
     assert made.nodes["n1"].disk == disk.id
     assert (made.disks["f" * 32].state, made.disks["f" * 32].address) == (DiskState.PARKED, None)
     assert [doubt.what for doubt in made.doubts] == ["node n1 is on another disk, too: this one is parked"]
     for client in bench.storage._disks[disk.id].owners:
         bench.storage.release(disk.id, client)
     bench.storage.open("f" * 32, "a-target")
-    assert made.number == 900
+    made = rebuild(bench, fresh)
+    assert made.nodes["n1"].disk == "f" * 32
+    assert (made.disks[disk.id].state, made.number) == (DiskState.PARKED, 900)
 
 
 def test_an_unreadable_thing_is_named_and_all_others_come_back(bench: Bench, fresh: Settings) -> None:
