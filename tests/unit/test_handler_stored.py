@@ -12,6 +12,7 @@ from bmid.handlers import group
 from bmid.handlers.map_node import MapNode
 from bmid.model.entity import Seed
 from bmid.steps.base import Plan, Step
+from bmid.steps.trash import RestoreDisk, RestoreImage
 from tests.support.plan import plan_of
 from tests.support.view import FREE, ON, boot, context, disk, image, node, project
 
@@ -22,6 +23,7 @@ IMAGE = {**P1, "image": "debian"}
 NEW = {**P1, "image": "new"}
 RBD = {"pool": "theirs", "image": "golden"}
 SEEDED = (*ON[:3], disk(seed=Seed(("key",))))
+ORPHAN = {**P1, "id": "x", "head": "h1", "name": "d"}
 PLANS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     ("node.map", {**N1, "image": "debian", "hostname": "web"}, (project(), image(), node())),
     ("node.map", {**N1, "disk": "d1"}, FREE),
@@ -46,6 +48,10 @@ PLANS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
         {"address": "10.0.0.1", "portals": ["10.0.0.1:3260"], "origin": "h1", "head": "h2", "why": "dead"},
         (),
     ),
+    ("site.reconcile", {"head": "h1", "shared": True}, ()),
+    ("orphan.remove", {**ORPHAN, "kind": "disk-orphaned", "details": {"metadata": "{}"}}, ()),
+    ("orphan.remove", {**ORPHAN, "kind": "export-left"}, ()),
+    ("orphan.remove", {**ORPHAN, "kind": "target-orphaned", "details": {"shard": "0", "number": "7"}}, ()),
     ("export.restore", {"node": "n1", "disk": "id-d1"}, SEEDED),
 ]
 IDS = [f"{kind}-{number}" for number, (kind, _, _) in enumerate(PLANS)]
@@ -62,4 +68,5 @@ def test_every_step_is_in_one_of_them() -> None:
     """A new one fails here until there is a plan with it above."""
     plans = [plan_of(kind, data, context(*rows)) for kind, data, rows in PLANS]
     plans.append(group.plan(MapNode(project="p1", nodes=["n1"], image="debian"), context()))
+    plans.append(Plan(stages=((RestoreImage(image="x"), RestoreDisk(disk="x", metadata={}, before={})),)))
     assert {step.kind for plan in plans for stage in plan.stages for step in stage} == set(Step.kinds)
