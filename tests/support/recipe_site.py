@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.handlers.remove_orphan import RemoveOrphan
 from bmid.model.finding import Kind
@@ -9,7 +11,7 @@ from bmid.model.operation import Operation
 from tests.support.bench import Bench
 from tests.support.recipe import Recipe
 
-__all__ = ["SITE_RECIPES", "orphan"]
+__all__ = ["ORPHAN", "SITE_RECIPES", "look", "orphan"]
 
 ORPHAN = "0" * 31 + "9"
 
@@ -18,6 +20,13 @@ def orphan(bench: Bench, identifier: str = ORPHAN) -> None:
     """A disk that says that it is ours, and has no row."""
     metadata = {"kind": "disk", "id": identifier, "project": "p1", "name": "old"}
     bench.storage.clone(bench.view().images()[0].id, identifier, metadata)
+
+
+def look(bench: Bench, **more: Any) -> dict[str, Any]:
+    """One look, and what it says."""
+    one = bench.submit(ReconcileSite(head="h1", shared=True, **more))
+    bench.settle()
+    return dict(bench.final(one.id)["data"])
 
 
 def _lost(bench: Bench) -> None:
