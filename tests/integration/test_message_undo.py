@@ -84,6 +84,7 @@ def test_a_removed_image_is_what_it_was_but_nobodys_default(bench: Bench) -> Non
     assert bench.do("image.remove", **P1, image="debian")["restorable_until"]
     bench.do("image.restore", **P1, image="debian")
     assert bench.view().image("p1", "debian") == before
+    assert bench.view().trashed("p1") == []
     assert bench.view().default_image("p1", {"os": "debian"}) is None
     assert bench.do("node.map", **N1, image="debian")["changed"]
 
