@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.world.database import blank_bytes
 from tests.support.world.shortest import account, shortest
-from tests.support.world.story import Story
+from tests.support.world.story import Command, Fault, Story
 from tests.support.world.world import Past, past, run
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -48,6 +48,24 @@ def test_whatever_befalls_a_world_it_keeps_every_promise(seed: int, before: Past
 def test_so_do_eight_hundred_more(seed: int, before: Past) -> None:
     """The same."""
     _live(seed, before)
+
+
+@pytest.mark.parametrize("kind", ["kill", "freeze"])
+@pytest.mark.parametrize("what", ["", "before target.admit", "after target.create", "after commit"])
+def test_a_head_that_dies_or_stands_still_loses_its_disks_to_the_other_one(kind: str, what: str, before: Past) -> None:
+    """In the middle of maps or after them; one of its nodes is given up meanwhile, another mapped when it is back."""
+    p1 = {"project": "p1"}
+    maps = [
+        Command(at, f"c{number}", "alice", "node.map", {**p1, "node": node, "image": "p1/i1", "power": None})
+        for number, (at, node) in enumerate([(5.0, "n1"), (6.0, "n2"), (7.0, "n3"), (70.0, "n4")])
+    ]
+    unmap = Command(50.0, "c9", "alice", "node.unmap", {**p1, "node": "n1", "force": True, "disk": "discard"})
+    when = {"nth": 1, "what": what} if what else {"at": 12.0}
+    fault = Fault(kind, "h1", seconds=200.0, **when)  # type: ignore[arg-type]
+    found, world = run(Story(3, (*maps, unmap), (fault,), dead_after=31.0), before)
+    assert found == [], account(world.story, found, world.stage.story)
+    moved = [call for call in world.log.calls if call.what == "target.create" and call.holder.startswith("h2/")]
+    assert moved, "nothing was taken over"
 
 
 def test_a_seed_is_the_same_world_to_the_step_in_any_process(before: Past, blank: Path, tmp_path: Path) -> None:

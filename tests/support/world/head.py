@@ -15,9 +15,11 @@ from bmid.drivers.isolation.none import NoIsolation
 from bmid.drivers.seed.memory import MemorySeeds
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.boot_watch import BootWatch
+from bmid.engine.eviction import Eviction
 from bmid.engine.export_watch import ExportWatch
 from bmid.engine.keeper import Keeper
 from bmid.engine.outgoing import OutboxReader
+from bmid.engine.takeover import Takeover
 from bmid.engine.worker import Identity, Worker
 from bmid.errors import TransientError
 from bmid.model.chap import chap_secret
@@ -29,13 +31,14 @@ from tests.support.world.broker import SILENCE, Confirms, Line
 from tests.support.world.database import HeadDatabase
 from tests.support.world.probe import ProbedPorts
 from tests.support.world.stage import Bell
+from tests.support.world.story import LONG
 
 if TYPE_CHECKING:
     from tests.support.world.world import World
 
 __all__ = ["LEASE", "Head"]
 
-LEASE, DEAD_AFTER, GIVE_UP = 30.0, 60.0, 3600.0
+LEASE, GIVE_UP = 30.0, 3600.0
 IDLE = 5.0  # seconds; a look at what nobody told of
 WORKERS = 2
 
@@ -61,7 +64,7 @@ class Head:
         instance = f"i{self._instances}"
         self.identity = Identity(
             head=self.name, instance=instance, source=f"/bmid/{self.name}", lease=LEASE,
-            dead_after=DEAD_AFTER, give_up_after=GIVE_UP, active=set(),
+            dead_after=self.world.story.dead_after, give_up_after=GIVE_UP, active=set(),
         )  # fmt: skip
         self.alive = True
         world = self.world
@@ -87,13 +90,24 @@ class Head:
         exports = ExportWatch(database, self.target, self.acceptance, me)
         house = Housekeeping(database, me.holder, world.staging, 14)
         self.care = exports
-        return {
+        taking = self._taking() if world.story.dead_after < LONG else {}
+        return taking | {
             "keeper": lambda: self.keeper.run_once() or self.keeper.interval,
             "relay": self._relay(),
             "consumer": self._consume,
             "boots": lambda: 3.0 if boots.run_once() else IDLE,
             "exports": lambda: 3.0 if not exports.run_once() else 1.0,
             "house": lambda: house.forget() or house.sweep() or 60.0,
+        }
+
+    def _taking(self) -> dict[str, Callable[[], float]]:
+        """What takes over from a head that is dead, and what goes when one wakes that was."""
+        world, me = self.world, self.identity
+        takeover = Takeover(self.database, world.registry, world.storage, me, lambda _: True, self.ring)
+        eviction = Eviction(self.database, self.ports, world.site.iqn_prefix, me)
+        return {
+            "takeover": lambda: 0.0 if takeover.run_once() else 3.0,
+            "eviction": lambda: 1.0 if eviction.run_once() else 3.0,
         }
 
     def kill(self) -> None:

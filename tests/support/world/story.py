@@ -8,6 +8,7 @@ from typing import Any
 
 __all__ = ["Command", "Fault", "Story"]
 
+LONG = 60.0  # seconds after which nobody takes over any more: all have come back
 SPAN = 60.0  # seconds within which commands come
 PUBLISHERS = ("alice", "bob", "carol")
 NODES = ("n1", "n2", "n3", "n4")
@@ -59,11 +60,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Story:
-    """One seed's commands and faults."""
+    """One seed's commands and faults. A head that is silent for `dead_after` seconds has its disks taken over; in
+    those that are drawn nobody is for as long."""
 
     seed: int
     commands: tuple[Command, ...]
     faults: tuple[Fault, ...] = field(default=())
+    dead_after: float = LONG
 
     @property
     def events(self) -> list[Command | Fault]:

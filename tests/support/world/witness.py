@@ -5,12 +5,12 @@ No node is ever led to a disk that isn't its own, and what an initiator was told
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from bmid.drivers.base import PowerState
-from bmid.store.schema import disk, node_mac
+from bmid.store.schema import disk, node_mac, portal
 from bmid.store.schema import node as node_table
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ CHANGES = (
     "storage.discard",
 )
 OFFSET = 4096
-DISKS = select(disk.c.id, disk.c.node, disk.c.project, disk.c.address)
+DISKS = select(disk.c.id, disk.c.node, disk.c.project, disk.c.address, disk.c.head, disk.c.owner)
+PORTALS = select(portal.c.native, portal.c.head)
 MACS = select(node_mac.c.mac, node_table.c.name).join(node_table, node_table.c.id == node_mac.c.node)
 
 
@@ -56,10 +57,13 @@ class Witness:
         with self.world.database.read() as tx:
             rows = {row.id: row for row in tx.execute(DISKS)}
             names = {row.mac: row.name for row in tx.execute(MACS)}
+            lost = {row.native for row in tx.execute(PORTALS) if row.native != row.head}
         projects = {row.node: row.project for row in rows.values() if row.node}
         tenants = {row.address: row for row in rows.values() if row.address}
         found = []
         for head in self.world.heads:
+            if head.name in lost:
+                continue  # nodes find another head at its address, and its targets were cut off: see `_uncut`
             for entry in head.boot.entries.values():
                 row, node = rows.get(entry.disk), names.get(entry.mac)
                 if row is None or row.node not in (node, None) or projects.get(node) != row.project:
@@ -75,6 +79,16 @@ class Witness:
                     who = f"target {shard}/{number} of {head.name} lets {export.address} in"
                     found.append(f"{who} to {row or export.user}, whose address is {tenant}'s")
             found += [f"{head.name} has the seed of {one}" for one in head.seeds.volumes if one not in rows]
+        return found + [one for head in self.world.heads if head.name in lost for one in self._uncut(head, rows)]
+
+    def _uncut(self, head: Head, rows: dict[str, Any]) -> list[str]:
+        """Targets of a head that lost its address which can still write to a disk that is at home elsewhere."""
+        found = []
+        for shard, number, export in head.open_targets():
+            row, client = rows.get(export.user), head.target.clients.get(number)
+            astray = row is not None and row.head != head.name and row.owner not in (None, client and client[1])
+            if astray and client and self.world.storage.has_open(*client):
+                found.append(f"target {shard}/{number} of {head.name} still has {export.user} open, which is {row}'s")
         return found
 
     def nodes(self) -> None:
@@ -87,7 +101,7 @@ class Witness:
 
     def _live(self, mac: str, start: int) -> None:
         session = self._sessions.get(mac)
-        if session and (session[4] != start or not self._runs(session)):
+        if session and (session[4] != start or not self._runs(session) or self._cut(session)):
             head, shard, number, identifier, _ = self._sessions.pop(mac)
             if number in head.target._standing[shard]:
                 head.target.log_out(shard, number, identifier)
@@ -102,6 +116,8 @@ class Witness:
             for entry in [one for one in head.boot.entries.values() if one.mac == mac]:
                 for shard, standing in head.target._standing.items():
                     for number in [n for n, one in standing.items() if one.export.iqn == entry.iqn and one.open]:
+                        if not self.world.storage.has_open(*head.target.clients.get(number, ("", ""))):
+                            continue
                         try:
                             session = head.target.log_in(
                                 shard, number, address=entry.address, user=entry.user, secret=entry.secret, alias="os"
@@ -115,6 +131,11 @@ class Witness:
         head, shard, number, identifier, _ = session
         standing = head.target._standing[shard].get(number)
         return standing is not None and any(one.id == identifier for one in standing.sessions)
+
+    def _cut(self, session: tuple[Head, str, int, int, int]) -> bool:
+        """Its target can't reach the disk any more."""
+        client = session[0].target.clients.get(session[2])
+        return client is None or not self.world.storage.has_open(*client)
 
     def _write(self, session: tuple[Head, str, int, int, int]) -> None:
         """A write that goes through is safe from then on; one of a client that was cut off fails."""
