@@ -40,8 +40,8 @@ class UnmapNode(NodeCommand):
 
 
 class NodeUnmapped(Event):
-    """Nothing of the map is left but the disk, where it was `parked`; discarded, it lies in the trash. `power` is off where
-    it was verified, unknown where the node was only fenced."""
+    """Nothing of the map is left but the disk, where it was `parked`; discarded, it lies in the trash. `power` is off
+    where it was verified, unknown where the node was only fenced."""
 
     type: ClassVar[str] = "bmi.node.unmapped.v1"
     operation: str
