@@ -127,7 +127,8 @@ def test_a_removal_that_stopped_half_way_goes_on() -> None:
     left = replace(KEPT, state=DiskState.REMOVING)
     plan = plan_of("disk.remove", D1, context(project(), image(), left))
     assert kinds(plan) == [["discard-disk"]]
-    assert outcome_of("disk.remove", D1, context(project(), image(), left), plan).changes == (Drop(left),)
+    gone, trashed = outcome_of("disk.remove", D1, context(project(), image(), left), plan).changes
+    assert (gone, trashed.entity.id, trashed.entity.kind) == (Drop(left), left.id, "disk")
     assert plan_of("disk.remove", D1, context()).memo == {"changed": False}
 
 
@@ -170,8 +171,8 @@ def test_a_rebuilt_node_keeps_address_host_name_and_seed() -> None:
     assert (made.head, made.shard, made.image) == ("h1", "0", "id-debian")
     given = context(project(), image(), node(disk="id-d1"), removing, made)
     outcome = outcome_of("node.rebuild", N1, given, plan)
-    gone, kept, new, watched = outcome.changes
-    assert gone == Drop(removing)
+    gone, trashed, kept, new, watched = outcome.changes
+    assert (gone, trashed.entity.id) == (Drop(removing), removing.id)
     assert isinstance(kept.entity, Node)
     assert (kept.entity.disk, kept.entity.generation) == (OPERATION, 1)
     assert (new.entity.node, new.entity.address, new.entity.state) == ("n1", "10.77.0.10", DiskState.MAPPED)
