@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Table, bindparam, delete, insert, select, text, update
+from sqlalchemy import Boolean, Table, bindparam, delete, func, insert, select, text, update
 
 from bmid.messages.base import Event
 from bmid.messages.envelope import Envelope
 from bmid.model.ident import uuid7
 from bmid.store.column import Instant
-from bmid.store.database import Tx
+from bmid.store.database import Conflict, Tx
 from bmid.store.rows import per_dialect
 from bmid.store.schema import counter, outbox
 
@@ -60,7 +60,12 @@ def RAISE(insert: Callable[[Table], Any]) -> Any:  # noqa: N802 - a statement
 
 INSERT = insert(outbox)
 UNNUMBERED = select(outbox.c.id).where(outbox.c.position.is_(None)).order_by(outbox.c.id).limit(bindparam("most"))
-PLACE = update(outbox).where(outbox.c.id == bindparam("row")).values(position=bindparam("place"))
+PLACE = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("row"), outbox.c.position.is_(None))
+    .values(position=bindparam("place"))
+)
+PLACED = select(func.count()).where(outbox.c.position.between(bindparam("first"), bindparam("last")))
 WAITING = text("SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1")
 UNPUBLISHED = (
     select(outbox)
@@ -115,8 +120,16 @@ def assign(tx: Tx, limit: int) -> int:
     if rows:
         last = int(tx.execute(RAISE(tx), {"name": "position", "value": len(rows)}).scalar_one())
         first = last - len(rows) + 1
-        tx.execute(PLACE, [{"row": row, "place": first + index} for index, row in enumerate(rows)])
+        _place(tx, rows, first)
     return len(rows)
+
+
+def _place(tx: Tx, rows: Sequence[int], first: int) -> None:
+    """Conflict, where another head has given one of them its position since they were looked for: whoever relays may
+    have been frozen in the middle of this, and what has a position keeps it."""
+    tx.execute(PLACE, [{"row": row, "place": first + index} for index, row in enumerate(rows)])
+    if tx.execute(PLACED, {"first": first, "last": first + len(rows) - 1}).scalar_one() < len(rows):
+        raise Conflict
 
 
 def unpublished(tx: Tx, limit: int) -> Sequence[Unpublished]:

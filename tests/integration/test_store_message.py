@@ -14,7 +14,7 @@ from bmid.errors import Misconfigured, Problem
 from bmid.messages.operation import CommandRejected, OperationAccepted, OperationFailed
 from bmid.model.operation import Operation, Phase
 from bmid.store import inbox, operations, outbox, uploads
-from bmid.store.database import Database
+from bmid.store.database import Conflict, Database
 from bmid.store.migration import migrate
 from bmid.store.outbox import Cause
 from bmid.store.schema import METADATA, REVISION
@@ -246,3 +246,19 @@ def test_the_migrations_make_what_the_program_expects(database: Database) -> Non
     with database.read() as tx:
         for one in METADATA.sorted_tables:
             assert list(tx.execute(select(one).limit(1))) == [], one.name
+
+
+def test_a_relay_that_wakes_in_the_middle_of_its_turn_takes_no_event_its_position_again(database: Database) -> None:
+    """Another head has given it meanwhile; its transaction, and with it the number that would be a hole, is undone."""
+    with database.write() as tx:
+        outbox.emit(tx, OperationAccepted(operation="o", command="c"), Cause("/s"))
+    with database.read() as tx:
+        looked_for = [row.id for row in tx.execute(outbox.UNNUMBERED, {"most": 10})]
+    with database.write() as tx:
+        outbox.assign(tx, 10)
+    with database.write() as tx:
+        (given,) = (one.position for one in outbox.unpublished(tx, 10))
+        with pytest.raises(Conflict):
+            outbox._place(tx, looked_for, given + 1)
+    with database.read() as tx:
+        assert [one.position for one in outbox.unpublished(tx, 10)] == [given]
