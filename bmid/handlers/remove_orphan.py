@@ -116,7 +116,8 @@ def _step(command: RemoveOrphan, context: Context) -> Step:
             return RemovePartial(operation=identifier)
         case _:
             iqn, number = context.site.target(identifier), int(details["number"])
-            return RemoveStray(shard=details["shard"], number=number, iqn=iqn, disk=identifier)
+            rowless = context.view.disk(identifier) is None
+            return RemoveStray(shard=details["shard"], number=number, iqn=iqn, disk=identifier, rowless=rowless)
 
 
 def finish(command: RemoveOrphan, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:

@@ -19,6 +19,7 @@ __all__ = ["compare", "compare_both"]
 _HAND = "somebody took it away by hand, or the part that keeps it forgot it"
 _ABANDONED = "an operation was abandoned, or was carried out on a database that was put back since"
 _ROWLESS = "its row is gone: a database was put back, rows were changed by hand, or a mistake of bmid"
+_HALF = (DiskState.MAKING, DiskState.REMOVING)
 _LEFT = {Kind.TARGET_ORPHANED: "a target", Kind.POINTER_ORPHANED: "a boot pointer", Kind.SEED_ORPHANED: "a seed"}
 
 
@@ -34,7 +35,7 @@ def compare(rows: Promises, seen: Sightings) -> tuple[Finding, ...]:
     """All findings against the rows of one moment. What was not looked at has none."""
     found: list[Finding] = []
     if seen.stored is not None:
-        found += _storage(rows, seen.stored)
+        found += _storage(rows, seen.stored, seen.iqn_prefix)
     if "database" in seen.seen:
         found += [*_rows(rows), *rows.ledger]
     mine = {one.id: one for one in rows.disks.values() if one.home(seen.head)}
@@ -57,12 +58,14 @@ def compare(rows: Promises, seen: Sightings) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _storage(rows: Promises, stored: Iterable[Stored]) -> Iterator[Finding]:
+def _storage(rows: Promises, stored: Iterable[Stored], iqn_prefix: str) -> Iterator[Finding]:
     there: dict[str, set[str]] = {"image": set(), "disk": set(), "trash": set()}
     known = {*rows.images, *rows.disks}
     for thing in stored:
         there.setdefault(thing.kind, set()).add(thing.id)
-        if thing.kind == "stranger" or (thing.kind in ("image", "disk") and thing.id not in known and not _ours(thing)):
+        if thing.kind == "stranger" or (
+            thing.kind in ("image", "disk") and thing.id not in known and not _ours(thing, iqn_prefix)
+        ):
             what = f"{thing.id} is not ours"
             if thing.kind != "stranger":
                 what = f"{thing.kind} {thing.id} has a name like ours, and nothing in it says that it is"
@@ -91,8 +94,10 @@ def _storage(rows: Promises, stored: Iterable[Stored]) -> Iterator[Finding]:
             yield Finding(Kind.IMAGE_MISSING, image.id, "storage", what, hint, project=image.project, name=image.name)
 
 
-def _ours(thing: Stored) -> bool:
-    return thing.metadata.get("id") == thing.id
+def _ours(thing: Stored, iqn_prefix: str) -> bool:
+    """Whether it says so itself. A disk names its target, too, and with it the site."""
+    site = f"{iqn_prefix}:{thing.id}"
+    return thing.metadata.get("id") == thing.id and thing.metadata.get("iqn") in (None, site)
 
 
 def _orphan(thing: Stored) -> Finding:
@@ -190,13 +195,11 @@ def _wrong(disk: PromisedDisk, export: ExportStatus, iqn: str) -> str:
 def _left(
     rows: Promises, kind: Kind, identifier: str, where: str, head: str, details: dict[str, str]
 ) -> Iterator[Finding]:
-    """Something here belongs to a disk that isn't here, or is nowhere."""
-    disk = rows.disks.get(identifier)
-    if disk is not None and rows.busy(disk):
+    """Something here belongs to a disk that isn't here, or is nowhere. What is here of one that is half removed is its
+    own: that one is told of as unfinished."""
+    disk, what = rows.disks.get(identifier), _LEFT[kind]
+    if disk is not None and (rows.busy(disk) or (disk.head == head and disk.state in _HALF)):
         return
-    what = {Kind.TARGET_ORPHANED: "a target", Kind.POINTER_ORPHANED: "a boot pointer", Kind.SEED_ORPHANED: "a seed"}[
-        kind
-    ]
     if disk is None:
         yield Finding(kind, identifier, where, f"{what} of disk {identifier}, which has no row", _ROWLESS, head,
                       details=details)  # fmt: skip

@@ -36,20 +36,30 @@ class CompareSite(Step):
         return None
 
 
+def _in_use(disk: str, user: str) -> Refused:
+    todo = "Find out what runs there; when it is gone, the disk goes with the next look."
+    return Refused("orphan-in-use", f"disk {disk}, which no row knows, is in use by {user}", todo=todo)
+
+
 class RemoveStray(Step):
-    """A target that no row knows is gone."""
+    """A target that no row knows is gone. `rowless`: nor does one know its disk, so whoever has logged in there may
+    be a node at work; else it is at home elsewhere, and nobody has a right here."""
 
     kind: ClassVar[str] = "remove-stray"
     shard: str
     number: int
     iqn: str
     disk: str
+    rowless: bool
 
     def apply(self, world: World) -> Wait | None:
         """If it is still the one that was seen."""
         standing = world.target.status(self.shard, self.number)
-        if standing is not None and standing.iqn == self.iqn:
-            world.target.remove(self.shard, self.number, self.disk)
+        if standing is None or standing.iqn != self.iqn:
+            return None
+        if self.rowless and standing.sessions:
+            raise _in_use(self.disk, standing.sessions[0].address)
+        world.target.remove(self.shard, self.number, self.disk)
         return None
 
 
@@ -64,8 +74,7 @@ class DiscardOrphan(Step):
         """Unless somebody uses it: then it is somebody's."""
         user = self._user(world)
         if user is not None:
-            todo = "Find out what runs there; when it is gone, the disk goes with the next look."
-            raise Refused("orphan-in-use", f"disk {self.disk}, which no row knows, is open at {user}", todo=todo)
+            raise _in_use(self.disk, user)
         world.storage.discard(self.disk, self.metadata)
         return None
 

@@ -151,6 +151,21 @@ def test_a_disk_that_no_row_knows_and_somebody_uses_stays(bench: Bench) -> None:
     assert bench.storage.has_open(ORPHAN, "10.9.9.9:0/1")
 
 
+def test_a_target_that_no_row_knows_is_not_taken_from_a_node_that_has_logged_in(bench: Bench) -> None:
+    """The database may be an old one, and the node at work."""
+    orphan(bench)
+    backing = Backing("rdwr", f"memory:{ORPHAN}")
+    export = Export(99, bench.site.target(ORPHAN), backing, "10.77.0.99", ORPHAN, "secret")
+    bench.target.create("0", export)
+    bench.target.admit("0", export)
+    bench.target.log_in("0", 99, address="10.77.0.99", user=ORPHAN, secret="secret")
+    look(bench)
+    bench.clock.advance(2 * DAY)
+    told = look(bench)
+    assert (told["mended"], told["failed"]) == (0, 1)
+    assert bench.target.status("0", 99) is not None
+
+
 def test_strangers_are_told_of_and_never_touched(bench: Bench) -> None:
     (image,) = bench.view().images()
     bench.storage.clone(image.id, "theirs", {"owner": "somebody"})

@@ -38,10 +38,7 @@ RECIPES: dict[str, list[Recipe]] = {
 }
 # What a half-done removal may leave missing where it failed for good, until it is sent again. A disk says: is removing.
 HALF_REMOVED = {
-    "bmi.node.unmap.v1": (
-        *("pointer-missing", "target-missing", "seed-missing", "disk-missing", "disk-unfinished"),
-        *("pointer-orphaned", "target-orphaned", "seed-orphaned"),
-    ),
+    "bmi.node.unmap.v1": ("pointer-missing", "target-missing", "seed-missing", "disk-missing", "disk-unfinished"),
     "bmi.disk.remove.v1": ("disk-missing", "disk-unfinished"),
     "bmi.orphan.remove.v1": ("disk-orphaned",),
 }
