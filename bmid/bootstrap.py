@@ -83,6 +83,7 @@ class Head:
             dead_after=settings.engine.dead_after,
             give_up_after=settings.engine.give_up_after,
             active=set(),
+            set_aside_after=settings.engine.set_aside_after,
         )
         self.http = self._http()
         url = settings.http.url or f"http://{settings.http.listen}:{self.http.port}"

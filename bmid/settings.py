@@ -86,6 +86,9 @@ class Engine(Section):
     workers: int = Field(8, ge=1, le=256, description="operations at a time that use storage or BMCs; 8 keep Ceph busy")
     claim_lease: float = Field(30.0, ge=3, description="seconds after which a dead worker's claims are free")
     give_up_after: float = Field(3600.0, gt=0, description="seconds of failures in a row before an operation is undone")
+    set_aside_after: int = Field(
+        5, ge=0, description="failures in a row, for one reason, after which a node or image is set aside; 0: never"
+    )
     dead_after: float = Field(60.0, ge=10, description="seconds without a heartbeat after which a head counts as dead")
     retention_days: float = Field(14.0, gt=0, description="days that ended operations, keys and events are kept")
     reconcile_every: float = Field(

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 
+from bmid.engine.docket import Docket
 from bmid.engine.turn import Turn
 from bmid.errors import BmiError, Problem, Refused, TransientError
 from bmid.messages.base import Event
@@ -26,14 +27,16 @@ PATIENCE = 5  # failures in a row after which an error that asks for a quick ret
 class Ending:
     """Writes down how a turn ended, and gives the claims back. `chance` draws the jitter."""
 
-    def __init__(self, give_up_after: float, chance: Callable[[], float]) -> None:
+    def __init__(self, give_up_after: float, chance: Callable[[], float], set_aside_after: int = 0) -> None:
         self._give_up_after = give_up_after
+        self._docket = Docket(set_aside_after)
         self._chance = chance
 
     def succeed(self, tx: Tx, turn: Turn, event: Event) -> None:
         """The command did what it says."""
         outbox.emit(tx, event, turn.cause)
         operations.end(tx, turn.operation, Phase.SUCCEEDED, None)
+        self._docket.succeeded(tx, turn.record)
         self._over(tx, turn)
         log.info("operation.finished", outcome=event.type, attempts=turn.record.attempts)
 
@@ -55,6 +58,8 @@ class Ending:
         )
         outbox.emit(tx, event, turn.cause)
         operations.end(tx, one.id, Phase.FAILED, {**problem.model_dump(mode="json"), "refused": refused})
+        if not refused:
+            self._docket.failed(tx, turn.record, problem, turn.cause)
         self._over(tx, turn)
         log.info("operation.failed", problem=problem.slug, detail=problem.detail, refused=refused)
 

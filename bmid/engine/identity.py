@@ -17,7 +17,8 @@ __all__ = ["Identity", "Ports"]
 
 @dataclass(frozen=True)
 class Identity:
-    """Who this head is, and for how long its claims run. `active` are the operations in its workers' hands."""
+    """Who this head is, and for how long its claims run. `active` are the operations in its workers' hands;
+    `set_aside_after`: so many failures in a row are enough, 0: never."""
 
     head: str
     instance: str
@@ -26,6 +27,7 @@ class Identity:
     dead_after: float
     give_up_after: float
     active: set[str]
+    set_aside_after: int = 0
 
     @property
     def holder(self) -> str:

@@ -71,7 +71,7 @@ class Worker:
         self._identity = identity
         self._pool = pool
         self._notify = notify
-        self._ending = Ending(identity.give_up_after, random.random)
+        self._ending = Ending(identity.give_up_after, random.random, identity.set_aside_after)
         self._auditor = Auditor(registry, site, identity.head, identity.source)
 
     def run_once(self) -> bool:

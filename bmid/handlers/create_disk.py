@@ -80,6 +80,7 @@ def plan(command: CreateDisk, context: Context) -> Plan:
             return Plan(stages=((LocateDisk(disk=known.id),),), memo={"changed": False, "disk": known.id})
         detail = f"project {command.project} has a disk {command.disk} already"
         raise Refused("disk-exists", detail, todo="Remove it first, or choose another name.")
+    demand.require_usable(image)
     disk = Disk(
         id=context.operation,
         project=command.project,

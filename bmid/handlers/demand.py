@@ -19,6 +19,7 @@ __all__ = [
     "require_own",
     "require_parked",
     "require_project",
+    "require_usable",
 ]
 
 
@@ -36,6 +37,18 @@ def require_node(view: View, name: str) -> Node:
         todo = f"bmi-publish node list shows them. A new one: bmi-publish node register {name} --mac ..."
         raise Refused("node-unknown", f"there is no node {name}", todo=todo)
     return node
+
+
+def require_usable(thing: Node | Image) -> None:
+    """The node, or the image, is not set aside."""
+    if thing.aside is None:
+        return
+    kind, name = ("node", thing.name) if isinstance(thing, Node) else ("image", thing.reference)
+    slug = "node-set-aside" if isinstance(thing, Node) else "image-set-aside"
+    aside = thing.aside
+    detail = f"{kind} {name} is in {aside.state.value} since {aside.since}: {aside.reason}"
+    todo = f"bmi-publish {kind} show says more. When it is mended: bmi-publish {kind} maintenance --action off"
+    raise Refused(slug, detail, todo=todo, state=aside.state.value, since=aside.since, problem=aside.problem)
 
 
 def require_mapped(view: View, project: str, name: str) -> tuple[Node, Disk]:

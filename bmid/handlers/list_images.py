@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from bmid.handlers.base import QueryHandler, View
-from bmid.handlers.page import ListQuery, NamedOrder, Pattern
+from bmid.handlers.page import AsideFilter, ListQuery, NamedOrder, Pattern
 from bmid.handlers.shape import image_shape
 from bmid.model.name import ImageRef, Labels, ProjectName
 from bmid.model.page import ListedImage
@@ -26,6 +26,7 @@ class ListImages(ListQuery):
         None, description="only images made from this one: project/image, or image of `project`"
     )
     labels: Labels = Field(default_factory=dict, description="only images with all of these labels")
+    aside: AsideFilter = None
     name: Pattern | None = Field(None, description="only names like this; * stands for anything, ? for a character")
     order: NamedOrder = Field("name", description="what they are ordered by; with -: the last one first")
 

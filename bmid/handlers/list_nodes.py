@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from bmid.handlers.base import QueryHandler, View
-from bmid.handlers.page import ListQuery, NamedOrder, Pattern
+from bmid.handlers.page import AsideFilter, ListQuery, NamedOrder, Pattern
 from bmid.handlers.shape import node_shape
 from bmid.model.name import ImageRef, Labels, ProjectName
 from bmid.model.page import ListedNode
@@ -28,6 +28,7 @@ class ListNodes(ListQuery):
     )
     firmware: Literal["bios", "uefi", "any"] | None = Field(None, description="only nodes that start with this")
     labels: Labels = Field(default_factory=dict, description="only nodes with all of these labels")
+    aside: AsideFilter = None
     name: Pattern | None = Field(None, description="only names like this; * stands for anything, ? for a character")
     order: NamedOrder = Field("name", description="what they are ordered by; with -: the last one first")
 

@@ -87,8 +87,11 @@ def plan(command: MapNode, context: Context) -> Plan:
             todo="Unmap it first, or rebuild it.",
             disk=in_place.name,
         )
+    demand.require_usable(node)
     kept = demand.require_parked(context.view, command.project, command.disk) if command.disk else None
     image = demand.image_of(context.view, kept) if kept else _image(command, context)
+    if kept is None:
+        demand.require_usable(image)
     demand.require_bootable(image, node, force=command.force)
     power = chosen_power(command.power, node)
     # First: the counter lets one map plan at a time, so that each sees which shard and address the others took.

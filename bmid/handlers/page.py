@@ -22,10 +22,14 @@ from bmid.messages.base import Query
 from bmid.model.name import split_image
 from bmid.model.page import Asked, Mark, Page
 
-__all__ = ["ListQuery", "NamedOrder", "Pattern"]
+__all__ = ["AsideFilter", "ListQuery", "NamedOrder", "Pattern"]
 
 E = TypeVar("E")
 NamedOrder = Literal["name", "-name", "created_at", "-created_at"]
+AsideFilter = Annotated[
+    Literal["maintenance", "quarantine", "none"] | None,
+    Field(description="only those set aside by an operator, or by bmid after failures; none: those that are in use"),
+]
 Pattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._*?-]+$", max_length=80)]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 

@@ -72,7 +72,9 @@ def plan(command: RebuildNode, context: Context) -> Plan:
     view = context.view
     demand.require_project(view, command.project)
     node, old = demand.require_mapped(view, command.project, command.node)
+    demand.require_usable(node)
     image = _image(command, context, old)
+    demand.require_usable(image)
     demand.require_bootable(image, node, force=command.force)
     power = chosen_power(command.power, node)
     fresh = new_disk(context, command.project, image, node, _home(context, old), view.number(), old.address or "")

@@ -146,6 +146,7 @@ def _node(command: RegisterNode, context: Context, before: Node | None) -> Node:
         hil_name=command.hil_name,
         disk=before.disk if before else None,
         generation=before.generation if before else 0,
+        aside=before.aside if before else None,
     )
 
 

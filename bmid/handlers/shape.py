@@ -51,6 +51,7 @@ def image_shape(image: ListedImage, defaults: Sequence[Mapping[str, str]]) -> di
         "children": image.children,
         "disks": image.disks,
         "default_for": list(defaults),
+        "aside": image.aside,
     }
 
 
@@ -98,6 +99,7 @@ def node_shape(node: ListedNode) -> dict[str, Any]:
         "labels": node.labels,
         "power": node.power,
         "created_at": node.created_at.isoformat(),
+        "aside": node.aside,
     }
 
 

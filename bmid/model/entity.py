@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from bmid.model.aside import Aside
+
 __all__ = [
     "Boot",
     "BootStage",
@@ -50,7 +52,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Image:
-    """A golden image: immutable, cloned by disks."""
+    """A golden image: immutable, cloned by disks. `aside`: nothing new is made from it, and why."""
 
     id: str
     project: str
@@ -64,6 +66,7 @@ class Image:
     labels: dict[str, str] = field(default_factory=dict)
     parent: str | None = None
     ready: bool = False
+    aside: Aside | None = None
 
     @property
     def reference(self) -> str:
@@ -98,7 +101,8 @@ class PowerAddress:
 
 @dataclass(frozen=True)
 class Node:
-    """A physical machine. `boot_mac` is the MAC of its boot NIC; `disk` is the id of the disk it is mapped to."""
+    """A physical machine. `boot_mac` is the MAC of its boot NIC; `disk` is the id of the disk it is mapped to.
+    `aside`: nothing new is put on it, and why."""
 
     id: str
     name: str
@@ -112,6 +116,7 @@ class Node:
     hil_name: str | None = None
     disk: str | None = None
     generation: int = 0
+    aside: Aside | None = None
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class ListedNode(NamedTuple):
     disk: str | None
     disk_id: str | None
     image: str | None
+    aside: dict[str, Any] | None
 
 
 class ListedDisk(NamedTuple):
@@ -105,6 +106,7 @@ class ListedImage(NamedTuple):
     children: int
     disks: int
     defaults: int
+    aside: dict[str, Any] | None
 
 
 class ListedOperation(NamedTuple):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bmid.model.aside import Aside
 from bmid.model.entity import Disk, DiskState, Image, Seed
 
 __all__ = ["Trashed", "disk_again", "image_again", "trashed"]
@@ -50,7 +51,8 @@ def trashed(thing: Image | Disk, operation: str, removed_at: datetime, expires_a
 def image_again(one: Trashed) -> Image:
     """The image as it was."""
     row = _known(Image, one.row)
-    return Image(**{**row, "firmware": tuple(row["firmware"])})
+    aside = Aside.read(row["aside"]) if row.get("aside") else None
+    return Image(**{**row, "firmware": tuple(row["firmware"]), "aside": aside})
 
 
 def disk_again(one: Trashed) -> Disk:

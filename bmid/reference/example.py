@@ -13,6 +13,8 @@ __all__ = ["example"]
 OPERATION = "019abc0f3a5c7d21b0c4e5f60718293a"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 PROBLEM = Problem.of("disk-in-place", "node n1 is mapped to disk n1-e5f60718293a of project p1", todo="Unmap it first.")
+GOLDEN_GONE = Problem.of("image-missing", f"there is no golden image-{OPERATION}", todo="Import it again.")
+BMC_DEAF = Problem.of("bmc-down", "the BMC at https://bmc-n1.example/redfish/v1/Systems/1 doesn't answer")
 # By the field's name; "TYPE FIELD" for one message alone. Optional fields that are not here are left out.
 VALUES: Mapping[str, Any] = {
     "address": "10.77.0.11",
@@ -76,6 +78,22 @@ VALUES: Mapping[str, Any] = {
     "bmi.image.import.v1 source": {"upload": SHA256},
     "bmi.image.update.v1 labels": {"release": "12.8"},
     "bmi.image.update.v1 default_for": {"os": "debian"},
+    "bmi.image.maintenance.v1 action": "on",
+    "bmi.image.maintenance.v1 reason": "a kernel that panics",
+    "bmi.image.maintained.v1 before": "in-use",
+    "bmi.image.maintained.v1 state": "maintenance",
+    "bmi.image.maintained.v1 reason": "a kernel that panics",
+    "bmi.image.set-aside.v1 failures": 5,
+    "bmi.image.set-aside.v1 problem": GOLDEN_GONE.model_dump(mode="json", exclude_none=True),
+    "bmi.image.set-aside.v1 reason": f"5 operations in a row failed in clone-disk: {GOLDEN_GONE.detail}",
+    "bmi.node.maintenance.v1 action": "on",
+    "bmi.node.maintenance.v1 reason": "a fan is loud",
+    "bmi.node.maintained.v1 before": "in-use",
+    "bmi.node.maintained.v1 state": "maintenance",
+    "bmi.node.maintained.v1 reason": "a fan is loud",
+    "bmi.node.set-aside.v1 failures": 5,
+    "bmi.node.set-aside.v1 problem": BMC_DEAF.model_dump(mode="json", exclude_none=True),
+    "bmi.node.set-aside.v1 reason": f"5 operations in a row failed in cycle-power: {BMC_DEAF.detail}",
     "bmi.image.updated.v1 description": "",
     "bmi.image.updated.v1 labels": {"release": "12.8"},
     "bmi.image.updated.v1 defaults": [{"os": "debian"}],

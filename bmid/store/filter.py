@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, Table, and_, literal, literal_column, select
+from sqlalchemy import ColumnElement, String, Table, and_, literal, literal_column, null, select
 
 from bmid.model.operation import FINAL, Phase
 from bmid.model.page import ListedDisk, ListedImage, ListedNode, ListedOperation, ListedProject, ListedTrash
@@ -54,6 +54,17 @@ def _node_state(state: str, _dialect: str) -> Clause:
     return schema.node.c.disk.is_(None) if state == "free" else schema.disk.c.state == state
 
 
+def _aside(table: Table) -> Callable[[Any, str], Clause]:
+    """Set aside by whom; `none`: not at all."""
+
+    def clause(state: str, _dialect: str) -> Clause:
+        column = table.c.aside
+        found = column.op("->>", return_type=String())(literal("state", String()))
+        return column.is_(null()) if state == "none" else found == state
+
+    return clause
+
+
 def _phase(phase: str, _dialect: str) -> Clause:
     column = schema.operation.c.phase
     return column.in_(UNFINISHED) if phase == "unfinished" else column == phase
@@ -70,6 +81,7 @@ FILTERS: Mapping[type, Mapping[str, Callable[[Any, str], Clause]]] = {
         "image": lambda value, _dialect: schema.disk.c.image.in_(_image_id(value)),
         "firmware": _equal(schema.node.c.firmware),
         "labels": _labelled(schema.node),
+        "aside": _aside(schema.node),
     },
     ListedDisk: {
         "name": _like(schema.disk.c.name),
@@ -84,6 +96,7 @@ FILTERS: Mapping[type, Mapping[str, Callable[[Any, str], Clause]]] = {
         "project": _equal(schema.image.c.project),
         "state": lambda value, _dialect: schema.image.c.ready.is_(value == "ready"),
         "labels": _labelled(schema.image),
+        "aside": _aside(schema.image),
         "parent": lambda value, _dialect: schema.image.c.parent.in_(_image_id(value)),
     },
     ListedOperation: {

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Table, delete, insert
+from sqlalchemy import Table, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bmid.model.change import Change, Entity, Put
+from bmid.model.aside import Aside
+from bmid.model.change import Change, Entity, Put, SetAside
 from bmid.model.entity import (
     Boot,
     BootStage,
@@ -31,8 +32,10 @@ from bmid.model.trash import Trashed
 from bmid.store import schema
 from bmid.store.database import Tx
 
-__all__ = ["TABLES", "apply", "columns", "entity", "per_dialect", "upsert"]
+__all__ = ["TABLES", "apply", "columns", "entity", "per_dialect", "set_aside", "upsert"]
 
+# Only SetAside and the count of failures write these: they don't wait for who has the row in hand.
+APART = frozenset({"aside", "failures"})
 E = TypeVar("E")
 TABLES: Mapping[type, Table] = {
     Project: schema.project,
@@ -49,6 +52,8 @@ TABLES: Mapping[type, Table] = {
 KEYS: Mapping[type, str] = {Boot: "disk", Portal: "portal"}  # of those that have no id
 READERS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (Image, "firmware"): tuple,
+    (Image, "aside"): Aside.read,
+    (Node, "aside"): Aside.read,
     (Node, "macs"): tuple,
     (Node, "firmware"): Firmware,
     (Node, "power"): lambda value: PowerAddress(**value),
@@ -111,8 +116,16 @@ def apply(tx: Tx, changes: Iterable[Change]) -> None:
     for change in changes:
         if isinstance(change, Put):
             _put(tx, change.entity)
+        elif isinstance(change, SetAside):
+            set_aside(tx, TABLES[type(change.entity)], change.entity.id, change.aside)
         else:
             _drop(tx, change.entity)
+
+
+def set_aside(tx: Tx, table: Table, identifier: str, aside: Aside | None) -> None:
+    """Set a node or an image aside, or take it back; the count of failures begins anew."""
+    values = {"aside": dataclasses.asdict(aside) if aside else None, "failures": None}
+    tx.execute(update(table).where(table.c.id == identifier).values(**values))
 
 
 def _key(thing: Entity) -> str:
@@ -129,7 +142,8 @@ def _put(tx: Tx, thing: Entity) -> None:
 @cache
 def _putting(dialect: str, table: Table, key: str) -> Any:
     statement = _insert(dialect, table)
-    fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name != key}
+    kept = APART | {key}
+    fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
     return statement.on_conflict_do_update(index_elements=[key], set_=fresh)
 
 

@@ -26,7 +26,7 @@ from tests.support.bench import LEASE, Bench
 from tests.support.expectation import End, Model
 from tests.support.tenant import FOREIGN, commands
 
-UNORDERED = ("image.remove", "image.update", "image.export", "image.restore", "disk.restore")
+UNORDERED = ("image.maintenance", "image.remove", "image.update", "image.export", "image.restore", "disk.restore")
 
 
 def accidents() -> st.SearchStrategy[list[tuple[int, str]]]:

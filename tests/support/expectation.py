@@ -26,6 +26,7 @@ class Model(Images):
     """A site, as its tenants understand it. Each method is a command, and says how it must end."""
 
     nodes: dict[str, tuple[str, bool]] = field(default_factory=dict)  # MAC, and whether it has a BMC
+    idle: set[str] = field(default_factory=set)  # nodes that are set aside
     maps: dict[str, Disk] = field(default_factory=dict)  # by node
     parked: list[Disk] = field(default_factory=list)
     running: set[str] = field(default_factory=set)  # mapped nodes that use their disk
@@ -89,7 +90,15 @@ class Model(Images):
     def node_remove(self, node: str) -> End:
         if node in self.maps:
             return "node-mapped"
+        self.idle.discard(node)
         return self.nodes.pop(node, None) is not None
+
+    def node_maintenance(self, node: str, action: str, reason: str) -> End:
+        if node not in self.nodes:
+            return "node-unknown"
+        changed = (node in self.idle) != (action == "on")
+        (self.idle.add if action == "on" else self.idle.discard)(node)
+        return changed
 
     def node_map(
         self,
@@ -107,11 +116,15 @@ class Model(Images):
         image = self._meant(project, image_labels) if image_labels else image
         if node in self.maps:
             return self._again(self.maps[node], project, image, disk)
+        if node in self.idle:
+            return "node-set-aside"
         new: Disk | str = self._kept(project, disk) if disk else Disk(project, image or "")
         if isinstance(new, str):
             return new
         if new.image not in self.images:
             return "image-unknown"
+        if not disk and self._rests(new.image):
+            return "image-set-aside"
         if power == "cycle" and not self.nodes[node][1]:
             return "no-power-driver"
         self._put(node, new, power)
@@ -154,8 +167,12 @@ class Model(Images):
         old = self._mapped(project, node)
         if isinstance(old, str):
             return old
+        if node in self.idle:
+            return "node-set-aside"
         if image and image not in self.images:
             return "image-unknown"
+        if self._rests(image or old.image):
+            return "image-set-aside"
         if node in self.running and not self.nodes[node][1] and not force:
             return "session-live"
         self._discard(old)
@@ -192,6 +209,8 @@ class Model(Images):
         known = self._named(project, disk)
         if known is not None:
             return False if known in self.parked and known.image == image else "disk-exists"
+        if self._rests(image):
+            return "image-set-aside"
         self.parked.append(Disk(project, image, disk))
         return True
 

@@ -20,6 +20,7 @@ class Images:
     exports: set[str] = field(default_factory=set)  # files
     ids: dict[str, int] = field(default_factory=dict)  # of images: a name may mean another one later
     made: int = 0
+    resting: set[int] = field(default_factory=set)  # ids of images that are set aside
     removed: list[tuple[str, int, int | None]] = field(default_factory=list)  # name, id, and that of its origin
 
     def _used(self) -> set[str]:
@@ -62,6 +63,19 @@ class Images:
             return "image-unknown"
         self._make(f"{target}/{to}", None if flatten else image)
         return True
+
+    def image_maintenance(self, project: str, image: str, action: str, reason: str) -> End:
+        name = f"{project}/{image}"
+        if project not in self.projects:
+            return "project-unknown"
+        if name not in self.images:
+            return "image-unknown"
+        changed = (self.ids[name] in self.resting) != (action == "on")
+        (self.resting.add if action == "on" else self.resting.discard)(self.ids[name])
+        return changed
+
+    def _rests(self, image: str) -> bool:
+        return self.ids[image] in self.resting
 
     def image_update(self, project: str, image: str, default_for: Labels | None, no_default: bool) -> End:
         name = f"{project}/{image}"

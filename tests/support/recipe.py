@@ -67,6 +67,9 @@ def _removed(bench: Bench) -> None:
 COPY = {"project": "p1", "image": "debian", "to": "copy"}
 EXPORT = {"project": "p1", "image": "debian"}
 IMAGE_RECIPES: dict[str, list[Recipe]] = {
+    "bmi.image.maintenance.v1": [
+        Recipe("on", public("image.maintenance", project="p1", image="debian", action="on", reason="it panics"))
+    ],
     "bmi.image.import.v1": [
         Recipe("file", public("image.import", project="p1", image="new", source={"file": "debian.raw"})),
         Recipe("upload", _upload, again=False),

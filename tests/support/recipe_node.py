@@ -124,6 +124,9 @@ def _move(bench: Bench) -> Operation:
 
 NODE_RECIPES: dict[str, list[Recipe]] = {
     "bmi.node.register.v1": [Recipe("register", public("node.register", node="n2", macs=["52:54:00:00:00:02"]))],
+    "bmi.node.maintenance.v1": [
+        Recipe("on", public("node.maintenance", node="n1", action="on", reason="a fan is loud"))
+    ],
     "bmi.node.remove.v1": [Recipe("remove", public("node.remove", node="n1"))],
     "bmi.node.map.v1": [
         Recipe("cycle", public("node.map", **N1, image="debian")),

@@ -16,6 +16,7 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     project, image = st.sampled_from(["p1", "p1", "p1", "p2"]), st.sampled_from(["i1", "i1", "i1", "i2"])
     disk, new, yes = st.sampled_from(["d1", "d2"]), st.sampled_from(["i2", "i3"]), st.booleans()
     node, labels = st.sampled_from(["n1", "n2", "n3"]), st.sampled_from([{"os": "a"}, {"os": "b"}])
+    aside = st.sampled_from(["off", "off", "on"])
     whole = st.builds("{}/{}".format, project, image)
     file = st.sampled_from(["debian.raw", "debian.raw", "absent.raw"]).map(lambda name: {"file": name})
     power = st.sampled_from([None, None, None, "cycle", "none"])
@@ -47,6 +48,10 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         ),
         "node.snapshot": st.fixed_dictionaries(
             {"project": project, "node": node, "image": new, "crash_consistent": yes}
+        ),
+        "node.maintenance": st.fixed_dictionaries({"node": node, "action": aside, "reason": st.just("a fan")}),
+        "image.maintenance": st.fixed_dictionaries(
+            {"project": project, "image": image, "action": aside, "reason": st.just("it panics")}
         ),
         "node.power": st.fixed_dictionaries(
             {"project": project, "node": node, "action": st.sampled_from(["on", "off", "cycle"])}

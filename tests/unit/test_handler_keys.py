@@ -25,6 +25,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "bmi.image.copy.v1": {"project": "p1", "image": "p2/i", "to": "j", "to_project": "p3"},
     "bmi.image.export.v1": {"project": "p1", "image": "i", "to": {"file": "a"}},
     "bmi.image.update.v1": {"project": "p1", "image": "i", "no_default": True},
+    "bmi.image.maintenance.v1": {"project": "p1", "image": "i", "action": "off"},
+    "bmi.node.maintenance.v1": {"node": "n1", "action": "off"},
     "bmi.node.register.v1": {"node": "n1", "macs": ["52:54:00:00:00:01"]},
     "bmi.node.remove.v1": {"node": "n1"},
     "bmi.node.map.v1": {"project": "p1", "node": "n1", "image": "p2/i"},
@@ -57,7 +59,8 @@ SHARED = {"bmi.node.map.v1": {"project:p1", "image:p2/i"}, "bmi.node.unmap.v1": 
                                                            "disk.snapshot", "disk.restore", "image.restore")},
           "bmi.image.import.v1": {"project:p1"}, "bmi.image.remove.v1": {"project:p1"},
           "bmi.image.copy.v1": {"project:p1", "project:p2", "project:p3", "image:p2/i"},
-          "bmi.image.export.v1": {"project:p1", "image:p1/i"}, "bmi.image.update.v1": {"project:p1"}}  # fmt: skip
+          "bmi.image.export.v1": {"project:p1", "image:p1/i"}, "bmi.image.update.v1": {"project:p1"},
+          "bmi.image.maintenance.v1": {"project:p1"}}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", sorted(discover().commands))

@@ -41,6 +41,8 @@ image = Table(
     Column("labels", JSON, nullable=False),
     Column("parent", String(64), index=True),
     Column("ready", Boolean, nullable=False),
+    Column("aside", JSON(none_as_null=True)),
+    Column("failures", JSON(none_as_null=True)),  # in a row, for one problem
     UniqueConstraint("project", "name"),
 )
 
@@ -68,6 +70,8 @@ node = Table(
     Column("hil_name", Text),
     Column("disk", String(64)),
     Column("generation", Integer, nullable=False),
+    Column("aside", JSON(none_as_null=True)),
+    Column("failures", JSON(none_as_null=True)),
     Index("ix_node_age", "created_at", "id"),
 )
 

@@ -10,7 +10,11 @@ from bmid.store.schema import METADATA
 revision = "0003"
 down_revision = "0002"
 
-ADDED: dict[str, tuple[str, ...]] = {"disk": ("portal",)}
+ADDED: dict[str, tuple[str, ...]] = {
+    "disk": ("portal",),
+    "image": ("aside", "failures"),
+    "node": ("aside", "failures"),
+}
 INDEXES: tuple[str, ...] = ("ix_operation_line", "ix_operation_due", "ix_operation_key_started")
 
 
