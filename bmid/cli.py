@@ -14,13 +14,14 @@ from click.core import ParameterSource
 from bmid.bootstrap import Head
 from bmid.checkup import examine
 from bmid.cli_backup import backup, rebuild, restore
+from bmid.cli_claim import claims
 from bmid.cli_fsck import fsck
 from bmid.cli_head import head, heads
+from bmid.cli_operation import operations
 from bmid.cli_trash import trash
 from bmid.handlers.registry import discover
 from bmid.parts import make_database
 from bmid.reference.command import asyncapi, schemas
-from bmid.repair import Repair
 from bmid.terminal import Commands, output_option, read_settings
 
 __all__ = ["main"]
@@ -50,6 +51,8 @@ main.add_command(rebuild)
 main.add_command(heads)
 main.add_command(head)
 main.add_command(trash)
+main.add_command(operations)
+main.add_command(claims)
 
 
 @main.command()
@@ -115,49 +118,3 @@ def messages(into: Path | None) -> None:
 def settings() -> None:
     """Print a settings file with every setting in it, commented out."""
     click.echo(import_module("bmid.reference.setting").settings_file(), nl=False)
-
-
-@main.group()
-def operations() -> None:
-    """Look at operations, and get stuck ones going."""
-
-
-@operations.command("list")
-@click.option("--all", "every", is_flag=True, help="Ended ones too.")
-@output_option
-@click.pass_obj
-def list_operations(config: Path, every: bool, output: str) -> None:
-    """What runs, waits or is stuck, the oldest last."""
-    rows = Repair(read_settings(config)).list(every)
-    if output == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        subject = row["command_data"].get("node") or row["command_data"].get("image") or row["project"] or "-"
-        what = f"{row['operation']}  {row['phase']:9}  {row['command']:26}  {subject:20}"
-        click.echo(f"{what}  {row['why'] or (row['problem'] or {}).get('detail', '')}")
-
-
-@operations.command()
-@click.argument("operation")
-@click.pass_obj
-def show(config: Path, operation: str) -> None:
-    """One operation with its plan, its marks and its problem, as JSON."""
-    click.echo(json.dumps(Repair(read_settings(config)).show(operation), indent=2, default=str))
-
-
-@operations.command()
-@click.argument("operation")
-@click.pass_obj
-def retry(config: Path, operation: str) -> None:
-    """Look at a waiting or stuck operation again now."""
-    click.echo(Repair(read_settings(config)).retry(operation))
-
-
-@operations.command()
-@click.argument("operation")
-@click.option("--reason", required=True, help="Why; it goes into the event.")
-@click.pass_obj
-def abandon(config: Path, operation: str, reason: str) -> None:
-    """End a stuck operation as failed, and say what it leaves behind."""
-    click.echo(Repair(read_settings(config)).abandon(operation, reason))

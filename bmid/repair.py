@@ -1,4 +1,4 @@
-"""`bmid operations`: the operator's way to look at what is stuck, and out of it."""
+"""`bmid operations`: the operator's way to look at what is stuck, and out of it. Each step on it is an event."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 from bmid.errors import Problem, Refused
 from bmid.handlers.shape import operation_shape
-from bmid.messages.operation import OperationFailed
+from bmid.leftover import Left, Leftovers
+from bmid.messages.operation import OperationAbandoned, OperationFailed, OperationRetried
 from bmid.model.operation import FINAL, Operation, Phase
 from bmid.model.seed import SECRET_FIELDS
 from bmid.parts import make_database
@@ -20,12 +21,14 @@ __all__ = ["Repair"]
 
 
 class Repair:
-    """Works on the database; a running daemon sees it within a second."""
+    """Works on the database; a running daemon sees it within a second. `leftovers` looks at the world before anything
+    is abandoned; None: nobody does."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, leftovers: Leftovers | None = None) -> None:
         self._database = make_database(settings)
         self._database.verify()
         self._source = f"/bmid/{settings.head.name}"
+        self._leftovers = leftovers
 
     def list(self, every: bool) -> list[dict[str, Any]]:
         """The newest thousand operations as rows; without `every` only those that have not ended."""
@@ -39,7 +42,7 @@ class Repair:
             one = self._find(tx, operation)
         return operation_shape(one) | {"command_data": _shown(one), "plan": one.plan, "marks": one.marks}
 
-    def retry(self, operation: str) -> str:
+    def retry(self, operation: str, reason: str | None = None) -> str:
         """Look at it again now; what was stuck goes on with its way back."""
         with self._database.write() as tx:
             one = self._find(tx, operation)
@@ -47,21 +50,53 @@ class Repair:
                 raise Refused("operation-ended", f"operation {operation} has ended: {one.phase}")
             phase = Phase.REVERTING if one.phase is Phase.STUCK else one.phase
             operations.change(tx, operation, phase=phase, due_at=tx.now, attempts=0, first_failed_at=None)
+            event = OperationRetried(
+                operation=one.id, command=one.type, project=one.project, phase=phase.value, reason=reason
+            )
+            outbox.emit(tx, event, self._cause(one))
         return f"{operation} is {phase} and will be looked at now"
 
-    def abandon(self, operation: str, reason: str) -> str:
-        """End what is stuck; its rows stay, so that what it leaves behind can still be found."""
+    def abandon(self, operation: str, reason: str) -> OperationAbandoned:
+        """End what is stuck, and say what it leaves; its rows stay, so that all of that can still be found."""
+        with self._database.read() as tx:
+            one = self._stuck(tx, operation)
+        # Before, and without a transaction: a part that is away may take its time to say nothing.
+        left = self._leftovers.look(one) if self._leftovers else Left(unseen={"everything": "nobody looked"})
         with self._database.write() as tx:
-            one = self._find(tx, operation)
-            if one.phase is not Phase.STUCK:
-                detail = f"operation {operation} is {one.phase}; only a stuck one can be abandoned"
-                raise Refused("operation-not-stuck", detail, todo="bmid operations retry looks at it again.")
-            left = [step["kind"] for stage in (one.plan or {}).get("stages", ()) for step in stage]
-            problem = Problem.of("abandoned", f"abandoned by an operator: {reason}", left_behind=left)
-            event = OperationFailed(operation=one.id, command=one.type, project=one.project, problem=problem)
-            outbox.emit(tx, event, Cause(self._source, one.id, one.correlation, one.message, one.traceparent))
-            operations.end(tx, one.id, Phase.FAILED, problem.model_dump(mode="json"))
-        return f"{operation} is abandoned; it may have left behind what these steps make: {', '.join(left)}"
+            one = self._stuck(tx, operation)
+            steps = tuple(step["kind"] for stage in (one.plan or {}).get("stages", ()) for step in stage)
+            event = OperationAbandoned(
+                operation=one.id,
+                command=one.type,
+                project=one.project,
+                reason=reason,
+                left=left.things,
+                unseen=left.unseen,
+                steps=steps,
+            )
+            outbox.emit(tx, event, self._cause(one))
+            self._end(tx, one, event)
+        return event
+
+    def _end(self, tx: Tx, one: Operation, event: OperationAbandoned) -> None:
+        detail = f"abandoned by an operator: {event.reason}"
+        behind = [thing.model_dump(mode="json") for thing in event.left]
+        problem = Problem.of("abandoned", detail, todo="bmid fsck tells what is left.", left_behind=behind)
+        failed = OperationFailed(operation=one.id, command=one.type, project=one.project, problem=problem)
+        outbox.emit(tx, failed, self._cause(one))
+        operations.end(tx, one.id, Phase.FAILED, problem.model_dump(mode="json"))
+        if one.parent:
+            operations.wake_group(tx, one.parent)
+
+    def _stuck(self, tx: Tx, operation: str) -> Operation:
+        one = self._find(tx, operation)
+        if one.phase is not Phase.STUCK:
+            detail = f"operation {operation} is {one.phase}; only a stuck one can be abandoned"
+            raise Refused("operation-not-stuck", detail, todo="bmid operations retry looks at it again.")
+        return one
+
+    def _cause(self, one: Operation) -> Cause:
+        return Cause(self._source, one.id, one.correlation, one.message, one.traceparent)
 
     def _find(self, tx: Tx, operation: str) -> Operation:
         one = operations.find(tx, operation)

@@ -13,11 +13,14 @@ from bmid.handlers.base import Handler, QueryHandler
 from bmid.handlers.group import GROUP, GroupFinished
 from bmid.messages.base import Command, Event, NodeCommand
 from bmid.messages.operation import (
+    ClaimBroken,
     CommandRejected,
+    OperationAbandoned,
     OperationAccepted,
     OperationFailed,
     OperationPlanned,
     OperationProgressed,
+    OperationRetried,
 )
 
 __all__ = ["Registry", "discover"]
@@ -46,7 +49,10 @@ def discover() -> Registry:
     """Import every module of handlers and gather what they declare."""
     commands: dict[str, Handler[Any]] = {}
     queries: dict[str, QueryHandler[Any]] = {}
-    common = (OperationAccepted, OperationProgressed, OperationPlanned, OperationFailed, CommandRejected)
+    common = (
+        *(OperationAccepted, OperationProgressed, OperationPlanned, OperationFailed, CommandRejected),
+        *(OperationRetried, OperationAbandoned, ClaimBroken),
+    )
     events: dict[str, type[Event]] = {event.type: event for event in common}
     for found in sorted(pkgutil.iter_modules(handlers.__path__), key=lambda module: module.name):
         module = import_module(f"{handlers.__name__}.{found.name}")

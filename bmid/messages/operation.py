@@ -1,4 +1,5 @@
-"""The events that belong to every operation, whatever its command: accepted, progressed, failed, rejected."""
+"""The events that belong to every operation, whatever its command: accepted, progressed, failed, rejected; and what an
+operator did with it."""
 
 from __future__ import annotations
 
@@ -10,12 +11,16 @@ from bmid.errors import Problem
 from bmid.messages.base import Event
 
 __all__ = [
+    "ClaimBroken",
     "CommandRejected",
+    "LeftBehind",
+    "OperationAbandoned",
     "OperationAccepted",
     "OperationEvent",
     "OperationFailed",
     "OperationPlanned",
     "OperationProgressed",
+    "OperationRetried",
     "PlannedStep",
 ]
 
@@ -75,6 +80,56 @@ class OperationFailed(OperationEvent):
     type: ClassVar[str] = "bmi.operation.failed.v1"
     refused: bool = False
     problem: Problem
+
+
+class OperationRetried(OperationEvent):
+    """An operator had it looked at again at once. `phase` is its phase from then on: one that was stuck goes on with
+    its way back."""
+
+    type: ClassVar[str] = "bmi.operation.retried.v1"
+    phase: str = Field(description="from now on")
+    reason: str | None = Field(None, description="as the operator said it")
+
+
+class LeftBehind(BaseModel):
+    """Something that an abandoned operation leaves, as `bmid fsck` finds it from now on: its kind, what it is about,
+    where it is. `parts` are the things in the world that belong to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    subject: str
+    where: str
+    what: str
+    todo: str
+    parts: tuple[str, ...] = ()
+
+
+class OperationAbandoned(OperationEvent):
+    """An operator ended a stuck operation; `bmi.operation.failed.v1` follows at once. `unseen` says where nobody could
+    look, and why: there, too, `steps` may have left something."""
+
+    type: ClassVar[str] = "bmi.operation.abandoned.v1"
+    reason: str = Field(description="as the operator said it")
+    left: tuple[LeftBehind, ...] = Field((), description="what it leaves behind")
+    unseen: dict[str, str] = Field(default_factory=dict, description="places where nobody could look, and why")
+    steps: tuple[str, ...] = Field((), description="the kinds of its steps")
+
+
+class ClaimBroken(Event):
+    """An operator took claims away from their holder, which touches nothing any more; whoever is next goes on."""
+
+    type: ClassVar[str] = "bmi.claim.broken.v1"
+    key: str = Field(description="the claim that was named")
+    keys: tuple[str, ...] = Field(description="all that went with it: those of the same operation")
+    holder: str = Field(description="head and running instance")
+    alive: bool = Field(description="whether that instance was heard of lately")
+    operation: str | None = None
+    reason: str = Field(description="as the operator said it")
+
+    def subject(self) -> str:
+        """The claim."""
+        return f"claim/{self.key}"
 
 
 class CommandRejected(Event):

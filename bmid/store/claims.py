@@ -7,7 +7,8 @@ before the next call and at the next commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Table, bindparam, or_, select, text, update
@@ -19,7 +20,18 @@ from bmid.store.database import Tx
 from bmid.store.rows import per_dialect
 from bmid.store.schema import claim, operation
 
-__all__ = ["release", "release_others", "release_roles", "renew", "take", "take_role", "verify"]
+__all__ = [
+    "ClaimRow",
+    "break_all",
+    "held",
+    "release",
+    "release_others",
+    "release_roles",
+    "renew",
+    "take",
+    "take_role",
+    "verify",
+]
 
 HELD = text("SELECT key, epoch FROM claim WHERE operation = :operation AND holder = :holder")
 LOCKED = text(f"{HELD.text} FOR UPDATE")
@@ -72,6 +84,34 @@ def release(tx: Tx, purpose: str, holder: str, *, ended: bool = False) -> None:
     if ended:
         tx.execute(DELETE, {"key": f"operation:{purpose}", "h": holder})
     tx.execute(RELEASE, {"o": purpose, "h": holder})
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim that somebody holds. `operation` None: a role of a head."""
+
+    key: str
+    epoch: int
+    holder: str
+    operation: str | None
+    expires_at: datetime
+
+
+def held(tx: Tx) -> list[ClaimRow]:
+    """All claims that somebody holds, whether their leases run on or not."""
+    query = select(claim.c.key, claim.c.epoch, claim.c.holder, claim.c.operation, claim.c.expires_at)
+    return [ClaimRow(*row) for row in tx.execute(query.where(claim.c.holder.is_not(None)).order_by(claim.c.key))]
+
+
+def break_all(tx: Tx, one: ClaimRow) -> list[str]:
+    """Take a claim from its holder, and those that it holds for the same operation; their keys. The epochs go up now,
+    so that it is the old holder in no way any more, also where nobody takes them again."""
+    whole = (claim.c.operation == one.operation) if one.operation else (claim.c.key == one.key)
+    free = update(claim).where(whole, claim.c.holder == one.holder)
+    rows = tx.execute(
+        free.values(epoch=claim.c.epoch + 1, holder=None, operation=None, expires_at=None).returning(claim.c.key)
+    )
+    return sorted(rows.scalars())
 
 
 def renew(tx: Tx, holder: str, purposes: Sequence[str], lease: float) -> int:

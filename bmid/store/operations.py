@@ -31,6 +31,7 @@ __all__ = [
     "end",
     "find",
     "forget",
+    "keys",
     "members",
     "next_due",
     "note_owner",
@@ -219,6 +220,12 @@ def commands(tx: Tx, kind: str) -> list[dict[str, Any]]:
     """The commands of that type that have not ended."""
     query = select(operation.c.command).where(operation.c.type == kind, operation.c.ended_at.is_(None))
     return [row.command for row in tx.execute(query)]
+
+
+def keys(tx: Tx, identifier: str) -> set[str]:
+    """The keys that an operation has stood in line for, until it ends."""
+    query = select(operation_key.c.key).where(operation_key.c.operation == identifier, operation_key.c.exclusive)
+    return set(tx.execute(query).scalars())
 
 
 def unfinished(tx: Tx, keys: Sequence[str]) -> set[str]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bmid.errors import PermanentError, Refused
+from bmid.engine.auditor import Auditor
+from bmid.errors import PermanentError, Refused, TransientError
+from bmid.leftover import Leftovers
 from bmid.model.operation import Operation, Phase
 from bmid.repair import Repair
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.settings import Settings
 from bmid.store import operations, outbox
 from tests.support.bench import Bench
+from tests.support.recipe_site import look
 
 pytestmark = pytest.mark.usefixtures("quiet")
 MAP = {"project": "p1", "node": "n1", "image": "debian"}
@@ -34,7 +39,18 @@ def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
 @pytest.fixture
 def repair(bench: Bench) -> Repair:
     """On the same database."""
-    return Repair(Settings(database={"url": f"sqlite:///{bench.folder}/bmid.db"}, head={"name": "h1"}))
+    return repairer(bench)
+
+
+def settings_of(bench: Bench) -> Settings:
+    return Settings(database={"url": f"sqlite:///{bench.folder}/bmid.db"}, head={"name": "h1"})
+
+
+def repairer(bench: Bench, head: str = "h1") -> Repair:
+    """One that looks at the twins, as if it ran on that head."""
+    auditor = Auditor(bench.registry, bench.site, head, f"/bmid/{head}")
+    ports = Leftovers(bench.database, auditor, lambda: nullcontext(bench.ports()), head, bench.site.iqn_prefix)
+    return Repair(settings_of(bench), ports)
 
 
 def stuck(bench: Bench) -> Operation:
@@ -68,7 +84,7 @@ def test_an_abandoned_map_can_be_unmapped_and_is_not_taken_for_a_disk_in_place(b
     one = stuck(bench)
     behind = bench.command("node.map", **MAP)
     told = repair.abandon(one.id, "the folder is gone")
-    assert "clone-disk" in told
+    assert "clone-disk" in told.steps
     event = bench.final(one.id)["data"]
     assert event["problem"]["type"] == "urn:bmi:problem:abandoned"
     assert "the folder is gone" in event["problem"]["detail"]
@@ -77,6 +93,71 @@ def test_an_abandoned_map_can_be_unmapped_and_is_not_taken_for_a_disk_in_place(b
     assert bench.do("node.unmap", **UNMAP)["changed"] is True
     assert bench.unexplained() == []
     assert bench.do("node.map", **MAP)["changed"] is True
+
+
+def test_what_abandon_says_it_leaves_is_just_what_is_found_then(bench: Bench, repair: Repair) -> None:
+    """Nothing before, just that afterwards; with the things in the world that belong to it."""
+    one = stuck(bench)
+    assert look(bench)["findings"] == {}
+    told = repair.abandon(one.id, "the folder is gone")
+    [thing] = told.left
+    disk = bench.view().node("n1").disk
+    assert (thing.kind, thing.subject, told.unseen) == ("disk-unfinished", disk, {})
+    assert thing.parts == (f"disk {disk} in the storage", f"target {bench.view().disk(disk).number} at shard 0 of h1")
+    assert look(bench)["findings"] == {"disk-unfinished": 1}
+    events = [one["data"] for one in bench.events() if one["type"] == "bmi.operation.abandoned.v1"]
+    assert [event["left"][0]["subject"] for event in events] == [disk]
+    assert bench.final(one.id)["data"]["problem"]["extra"]["left_behind"] == [thing.model_dump(mode="json")]
+
+
+def test_what_stands_behind_an_abandoned_operation_doesnt_hide_what_it_leaves(bench: Bench, repair: Repair) -> None:
+    """Another command to the same node waits for its turn meanwhile."""
+    one = stuck(bench)
+    bench.command("node.unmap", **UNMAP)
+    assert [thing.kind for thing in repair.abandon(one.id, "no time").left] == ["disk-unfinished"]
+    bench.settle()
+    assert look(bench)["findings"] == {}
+
+
+def test_a_part_that_is_away_and_another_head_are_named_and_hinder_nothing(bench: Bench) -> None:
+    """Whoever wants to get out gets out, and knows where nobody has looked."""
+    one = stuck(bench)
+
+    def away(name: str, arguments: tuple[Any, ...]) -> None:
+        raise TransientError("storage-down", "the storage is away")
+
+    bench.storage._before = away
+    told = repairer(bench, "h2").abandon(one.id, "no time")
+    bench.storage._before = lambda name, arguments: None
+    assert {"storage", "head h1"} <= set(told.unseen)
+    assert "disk-unfinished" in [thing.kind for thing in told.left]
+    assert bench.find(one.id).phase is Phase.FAILED
+
+
+def test_an_abandoned_snapshot_of_a_node_leaves_its_snapshot(bench: Bench, repair: Repair) -> None:
+    """Also what isn't a row: what is frozen and can't be thawed is named, and found."""
+    bench.do("node.map", **MAP, power="none")
+
+    def fail(name: str, arguments: tuple[Any, ...]) -> None:
+        if name in ("thaw", "seal_image"):
+            raise PermanentError("storage-missing", "it is not there")
+
+    bench.storage._before = fail
+    one = bench.command("node.snapshot", project="p1", node="n1", image="new", crash_consistent=True)
+    bench.settle()
+    bench.storage._before = lambda name, arguments: None
+    assert bench.find(one.id).phase is Phase.STUCK
+    told = repair.abandon(one.id, "no time")
+    assert "snapshot-orphaned" in [thing.kind for thing in told.left]
+    assert look(bench)["findings"] == dict(Counter(thing.kind for thing in told.left))
+
+
+def test_a_retry_is_told(bench: Bench, repair: Repair) -> None:
+    """With the reason, where there is one."""
+    one = stuck(bench)
+    repair.retry(one.id, "the folder is back")
+    [event] = [one["data"] for one in bench.events() if one["type"] == "bmi.operation.retried.v1"]
+    assert (event["operation"], event["phase"], event["reason"]) == (one.id, "reverting", "the folder is back")
 
 
 def test_only_what_is_stuck_can_be_abandoned_and_only_what_has_not_ended_retried(bench: Bench, repair: Repair) -> None:

@@ -1,0 +1,51 @@
+"""The commands `bmid claims`: who has what right now, and the way out where a holder will not give it back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bmid.custody import Custody
+from bmid.terminal import output_option, read_settings
+
+__all__ = ["claims"]
+
+
+@click.group()
+def claims() -> None:
+    """Look at claims, and break one whose holder will not give it back."""
+
+
+@claims.command("list")
+@output_option
+@click.pass_obj
+def list_claims(config: Path, output: str) -> None:
+    """Who has what: key, holder, operation, the operation's age, when the claim runs out."""
+    rows = Custody(read_settings(config)).list()
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        lives = "alive" if row["alive"] else "dead"
+        age = f"{row['age']} s old" if row["age"] is not None else "-"
+        what = f"{row['operation'] or '-':32}  {row['command'] or '-':26}  {age}"
+        click.echo(f"{row['key']:40}  {row['holder']:24}  {lives:5}  {what}, until {row['expires_at']}")
+
+
+@claims.command("break")
+@click.argument("key")
+@click.option("--reason", required=True, help="Why; it goes into the event.")
+@click.option("--yes", is_flag=True, help="Don't ask, where its holder is alive.")
+@click.pass_obj
+def break_claim(config: Path, key: str, reason: str, yes: bool) -> None:
+    """Take a claim away from its holder, with all others of the same operation: the holder touches nothing any more,
+    and whoever is next goes on. A claim of a dead holder runs out by itself."""
+    custody = Custody(read_settings(config))
+    holder, alive = custody.holder(key)
+    if alive and not yes:
+        click.echo(f"{holder} is alive: a call of a driver that it is in goes on to its end.", err=True)
+        click.confirm("Break its claim all the same?", abort=True, err=True)
+    told = custody.take_away(key, reason, alive=alive)
+    click.echo(f"{told.holder} has lost {', '.join(told.keys)}")

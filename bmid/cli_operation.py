@@ -1,0 +1,80 @@
+"""The commands `bmid operations`: look at operations, get stuck ones going, or out of the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bmid.leftover import Leftovers
+from bmid.repair import Repair
+from bmid.terminal import output_option, read_settings
+
+__all__ = ["operations"]
+
+
+@click.group()
+def operations() -> None:
+    """Look at operations, and get stuck ones going."""
+
+
+@operations.command("list")
+@click.option("--all", "every", is_flag=True, help="Ended ones too.")
+@output_option
+@click.pass_obj
+def list_operations(config: Path, every: bool, output: str) -> None:
+    """What runs, waits or is stuck, the oldest last."""
+    rows = Repair(read_settings(config)).list(every)
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        subject = row["command_data"].get("node") or row["command_data"].get("image") or row["project"] or "-"
+        what = f"{row['operation']}  {row['phase']:9}  {row['command']:26}  {subject:20}"
+        click.echo(f"{what}  {row['why'] or (row['problem'] or {}).get('detail', '')}")
+
+
+@operations.command()
+@click.argument("operation")
+@click.pass_obj
+def show(config: Path, operation: str) -> None:
+    """One operation with its plan, its marks and its problem, as JSON."""
+    click.echo(json.dumps(Repair(read_settings(config)).show(operation), indent=2, default=str))
+
+
+@operations.command()
+@click.argument("operation")
+@click.option("--reason", help="Why; it goes into the event.")
+@click.pass_obj
+def retry(config: Path, operation: str, reason: str | None) -> None:
+    """Look at a waiting or stuck operation again now."""
+    click.echo(Repair(read_settings(config)).retry(operation, reason))
+
+
+@operations.command()
+@click.argument("operation")
+@click.option("--reason", required=True, help="Why; it goes into the event.")
+@output_option
+@click.pass_obj
+def abandon(config: Path, operation: str, reason: str, output: str) -> None:
+    """End a stuck operation as failed, and say what it leaves behind: what `bmid fsck` finds from then on.
+
+    Run it on the head that carried the operation out: there its targets, boot files and seeds are looked at.
+    """
+    settings = read_settings(config)
+    told = Repair(settings, Leftovers.from_settings(settings)).abandon(operation, reason)
+    if output == "json":
+        click.echo(json.dumps(told.payload(), indent=2))
+        return
+    click.echo(f"{operation} is abandoned; {'it leaves nothing that was seen' if not told.left else 'it leaves:'}")
+    for thing in told.left:
+        click.echo(f"{thing.kind:18}  {thing.where}")
+        click.echo(f"    {thing.what}")
+        for part in thing.parts:
+            click.echo(f"    - {part}")
+        click.echo(f"    Then: {thing.todo}")
+    for part, why in told.unseen.items():
+        click.echo(f"not looked at: {part}: {why}", err=True)
+    if told.unseen:
+        click.echo(f"there it may have left what these steps make: {', '.join(told.steps)}", err=True)
