@@ -49,18 +49,16 @@ def stuck(house: House) -> str | None:
 
 
 def test_what_abandon_says_is_what_fsck_finds_and_a_broken_claim_is_taken_again(house: House) -> None:
-    """A map that can be neither finished nor undone, for a folder is gone; then it is abandoned, and cleared away."""
+    """A map that can be neither finished nor undone: a folder lies where its script belongs. Then it is cleared away."""
     project = house.project()
-    image, node = house.image(project), house.node()
+    image, node = house.image(project), house.node(address="127.1.0.77")
     assert printed(house, "fsck")["findings"] == []
-    hosts = house.parts.hosts
-    away = hosts.rename(hosts.with_name("away"))
-    hosts.write_text("a folder was here")
-    house.ticket(MapNode(project=project, node=node, image=image, power="none"))
+    script = house.parts.tftp / "127.1.0.77" / "boot.ipxe"
+    script.mkdir(parents=True)
+    house.ask(MapNode(project=project, node=node, image=image, power="none"), 1)
     house.until(lambda: stuck(house), seconds=90)
-    hosts.unlink()
-    away.rename(hosts)
-    told = printed(house, "operations", "abandon", str(stuck(house)), "--reason", "its mount was away")
+    script.rmdir()
+    told = printed(house, "operations", "abandon", str(stuck(house)), "--reason", "a folder lay there")
     [thing], [disk] = told["left"], house.disks()
     assert (thing["kind"], thing["subject"]) == ("disk-unfinished", disk.id)
     assert thing["parts"] == [f"disk {disk.id} in the storage", f"target {disk.number} at shard s0 of {disk.head}"]
@@ -104,4 +102,3 @@ def test_a_node_whose_bmc_is_deaf_is_set_aside_and_comes_back(house: House) -> N
     assert [row["node"] for row in house.query(ListNodes(aside="quarantine"))["nodes"]] == [node]
     assert house.did(MaintainNode(node=node, action="off"))["before"] == "quarantine"
     assert house.did(MapNode(project=project, node=node, image=image, power="none"))["changed"]
-    assert house.did(UnmapNode(project=project, node=node, force=True), seconds=90)
