@@ -49,7 +49,7 @@ def stuck(house: House) -> str | None:
 
 
 def test_what_abandon_says_is_what_fsck_finds_and_a_broken_claim_is_taken_again(house: House) -> None:
-    """A map that can be neither finished nor undone: a folder lies where its script belongs. Then it is cleared away."""
+    """A map that can be neither finished nor undone: a folder lies where its script belongs. It is cleared away."""
     project = house.project()
     image, node = house.image(project), house.node(address="127.1.0.77")
     assert printed(house, "fsck")["findings"] == []
