@@ -1,4 +1,4 @@
-"""Being set aside, as it is kept: counted, found, and never lost by who writes the rest of the row. On both databases."""
+"""Being set aside, as it is kept: counted, found, and never lost by who writes the rest of the row. Both databases."""
 
 from __future__ import annotations
 
