@@ -101,6 +101,8 @@ def test_an_image_whose_bytes_are_gone_is_promised_to_nobody_until_its_removal_e
     bench.do("image.update", project="p1", image="debian", default_for=OS)
 
     def strike() -> None:
+        (entry,) = bench.storage.trash()
+        bench.storage.purge(entry)
         raise PermanentError("accident", "it is gone, but who believes that?")
 
     one = bench.command("image.remove", project="p1", image="debian")

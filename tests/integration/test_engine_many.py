@@ -42,14 +42,16 @@ def work(bench: Bench, threads: int) -> list[str]:
     running = [threading.Thread(target=turn) for _ in range(threads)]
     for thread in running:
         thread.start()
-    for _ in range(3000):
-        if all(one.ended_at for one in bench.view().operations(None, 500)):
-            break
-        bench.clock.advance(0.05)
-        stop.wait(0.01)
-    stop.set()
-    for thread in running:
-        thread.join()
+    try:
+        for _ in range(3000):
+            if all(one.ended_at for one in bench.view().operations(500)):
+                break
+            bench.clock.advance(0.05)
+            stop.wait(0.01)
+    finally:
+        stop.set()
+        for thread in running:
+            thread.join()
     return faults
 
 

@@ -54,7 +54,7 @@ def test_each_head_has_a_namespace_on_the_boot_network_and_reaches_this_machine(
 
 
 def test_a_network_that_was_left_half_made_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, run = Network(tmp_path / "half", heads=2), module._run
+    network, run = Network(tmp_path / "half", heads=2), module.run
 
     def ends(*command: str) -> str:
         if "mgmt1" in command:
@@ -62,7 +62,7 @@ def test_a_network_that_was_left_half_made_is_made_anew(tmp_path: Path, monkeypa
         return run(*command)
 
     try:
-        monkeypatch.setattr(module, "_run", ends)
+        monkeypatch.setattr(module, "run", ends)
         with pytest.raises(LabError, match="killed"):
             network.up()
         monkeypatch.undo()

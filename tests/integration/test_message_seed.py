@@ -221,11 +221,12 @@ def _looked_at(house: House, project: str, node: str) -> list[Any]:
 
 
 def _written(house: House) -> dict[str, Any]:
-    """Every row but the two that must have it: the disk's, and the command as it came."""
+    """Every row but those that must have it: the disk's, also in the trash, and the command as it came."""
     rows: dict[str, Any] = {}
     with house.database.read() as tx:
         for name, table in schema.METADATA.tables.items():
-            columns = [one for one in table.columns if str(one) not in ("disk.seed", "operation.command")]
+            kept = ("disk.seed", "trash.row", "operation.command")
+            columns = [one for one in table.columns if str(one) not in kept]
             rows[name] = [tuple(row) for row in tx.execute(select(*columns))]
     assert rows["outbox"]
     assert rows["operation"]
