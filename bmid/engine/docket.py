@@ -30,14 +30,14 @@ class Docket:
     def succeeded(self, tx: Tx, one: Operation) -> None:
         """What failed before has worked now."""
         for thing in touched(one.command, one.plan):
-            failures.forget(tx, thing)
+            failures.forget(tx, thing, _who(one))
 
     def failed(self, tx: Tx, one: Operation, problem: Problem, cause: Cause) -> None:
         """Another one for the thing to blame; enough of them, and it is set aside."""
         thing = blamed(one.command, one.plan, problem.step, problem.slug)
         if thing is None or not self._after:
             return
-        counted = failures.count(tx, thing, problem.slug)
+        counted = failures.count(tx, thing, _who(one), problem.slug)
         if counted is None or counted.count < self._after or counted.aside:
             return
         reason = f"{counted.count} operations in a row failed in {problem.step}: {problem.detail}"
@@ -52,6 +52,11 @@ class Docket:
         failures.set_aside(tx, thing, counted, aside)
         outbox.emit(tx, _event(one, counted, aside, problem), cause)
         log.warning("thing.set_aside", kind="node" if thing.node else "image", name=counted.name, problem=problem.slug)
+
+
+def _who(one: Operation) -> str:
+    """Whose failures it counts among."""
+    return one.project or "-"
 
 
 def _event(one: Operation, counted: Counted, aside: Aside, problem: Problem) -> NodeSetAside | ImageSetAside:

@@ -47,33 +47,29 @@ class Blamed:
 
 
 # Steps that read a golden image, and the field that has its id.
-READS = {"clone-disk": "image", "copy-stored": "source", "write-file": "image", "write-foreign": "image"}
-# What would have failed with any node and any image: parts of the site that are away, full or not reached.
-SITE = frozenset({
-    "boot-folder", "boot-server-down", "clone-unsupported", "database-away", "heads-draining", "no-home", "pool-full",
-    "shard-unknown", "storage-denied", "storage-down", "storage-error", "storage-fenced", "target-busy", "target-down",
-    "target-garbled", "target-portal", "target-timeout", "unexpected",
-})  # fmt: skip
-# What the sender or an operator asked for wrongly, or thought better of.
-SENDER = frozenset({
-    "abandoned", "credential-missing", "expired", "export-exists", "exports-disabled", "exports-failed",
-    "pool-forbidden", "pool-unknown", "pools-unsupported", "power-driver-unknown",
-})  # fmt: skip
+READS = {"clone-disk": "image", "copy-stored": "source", "write-file": "image"}
+# What they fail with where the image is to blame. All else may be the place that it is copied to, or the storage.
+UNREADABLE = frozenset({"image-missing", "storage-missing", "image-damaged"})
+# Steps that a node's own BMC carries out. All others work on disks, targets and files: a disk that is broken fails on
+# every node that it is put on, and a node is anybody's who may have it.
+SWITCHES = frozenset({"boot-from-network", "cycle-power", "power-on", "power-off"})
+# What such a step fails with though the BMC is not to blame: our own mistakes, and what an operator has to set.
+OURS = frozenset({"abandoned", "credential-missing", "database-away", "power-driver-unknown", "unexpected"})
 
 
 def blamed(command: Mapping[str, Any], plan: Mapping[str, Any] | None, step: str | None, slug: str) -> Blamed | None:
     """Whom the failure of a step of an operation speaks against; None where it is neither node nor image."""
     steps = [one for stage in (plan or {}).get("stages", ()) for one in stage if one["kind"] == step]
-    if not steps or slug in SITE or slug in SENDER:
-        return None
-    if step in READS:
+    if steps and step in READS and slug in UNREADABLE:
         return Blamed(image=steps[0][READS[step]])
-    return Blamed(node=command["node"]) if command.get("node") else None
+    if steps and step in SWITCHES and slug not in OURS and command.get("node"):
+        return Blamed(node=command["node"])
+    return None
 
 
 def touched(command: Mapping[str, Any], plan: Mapping[str, Any] | None) -> list[Blamed]:
-    """All that the success of an operation speaks for."""
+    """All that the success of an operation speaks for: what could have been blamed for its failure."""
     steps = [one for stage in (plan or {}).get("stages", ()) for one in stage]
     images = {one[READS[one["kind"]]] for one in steps if one["kind"] in READS}
-    node = [Blamed(node=command["node"])] if steps and command.get("node") else []
-    return [*node, *(Blamed(image=one) for one in sorted(images))]
+    switched = command.get("node") and any(one["kind"] in SWITCHES for one in steps)
+    return [*([Blamed(node=command["node"])] if switched else []), *(Blamed(image=one) for one in sorted(images))]

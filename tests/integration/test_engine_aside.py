@@ -103,7 +103,7 @@ def test_only_failures_in_a_row_for_one_problem_count(bench: Bench) -> None:
     for problem in ("bmc-cannot", "bmc-cannot", "bmc-boot-device", "bmc-cannot", "bmc-cannot"):
         broken(bench, "power", "boot_from_network_once", problem)
         assert slug(bench, "node.map", node="n1", **MAP) == problem
-    assert count(bench, "n1") == {"problem": "bmc-cannot", "count": 2}
+    assert count(bench, "n1") == {"p1": {"problem": "bmc-cannot", "count": 2}}
     mended(bench)
     bench.do("node.map", node="n1", **MAP)
     assert count(bench, "n1") is None
@@ -118,6 +118,41 @@ def test_refusals_and_what_is_wrong_with_the_site_count_for_nobody(bench: Bench)
     mended(bench)
     for _ in range(4):
         assert slug(bench, "node.rebuild", project="p1", node="n1") == "node-not-mapped"
+    assert count(bench, "n1") is None
+    assert told(bench, "bmi.node.set-aside.v1") == told(bench, "bmi.image.set-aside.v1") == []
+
+
+def test_another_projects_commands_neither_raise_nor_reset_the_count(bench: Bench) -> None:
+    """Whether they fail or succeed, at the same node or with the same image."""
+    bench.do("project.create", project="p2")
+    theirs = {"project": "p2", "image": "p1/debian"}
+    broken(bench, "power", "boot_from_network_once", "bmc-cannot")
+    for who in (MAP, MAP, theirs, theirs):
+        assert slug(bench, "node.map", node="n1", **who) == "bmc-cannot"
+    assert told(bench, "bmi.node.set-aside.v1") == []
+    broken(bench, "power", "boot_from_network_once", "bmc-boot-device")
+    assert slug(bench, "node.map", node="n1", **theirs) == "bmc-boot-device"
+    mended(bench)
+    bench.do("node.map", node="n1", **theirs)
+    bench.do("node.unmap", node="n1", project="p2", force=True)
+    assert count(bench, "n1") == {"p1": {"problem": "bmc-cannot", "count": 2}}
+    broken(bench, "power", "boot_from_network_once", "bmc-cannot")
+    assert slug(bench, "node.map", node="n1", **MAP) == "bmc-cannot"
+    assert [event["node"] for event in told(bench, "bmi.node.set-aside.v1")] == ["n1"]
+
+
+@pytest.mark.parametrize(("part", "call"), [("target", "create"), ("boot", "point")])
+def test_what_fails_with_a_disk_or_a_file_speaks_against_no_node(bench: Bench, part: str, call: str) -> None:
+    """Whoever has a broken disk would set every node aside that it is put on."""
+    bench.do("disk.create", project="p1", disk="d1", image="debian")
+
+    def fail(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == call:
+            raise PermanentError("storage-missing", "there is no disk")
+
+    getattr(bench, part).before = fail
+    for _ in range(4):
+        assert slug(bench, "node.map", project="p1", disk="d1", node="n1") == "storage-missing"
     assert count(bench, "n1") is None
     assert told(bench, "bmi.node.set-aside.v1") == told(bench, "bmi.image.set-aside.v1") == []
 

@@ -29,12 +29,12 @@ def test_who_writes_a_row_that_was_read_before_doesnt_take_back_that_it_is_set_a
     old = node("n1")
     with site.database.write() as tx:
         for number in (1, 2):
-            counted = failures.count(tx, Blamed(node="n1"), "bmc-down")
+            counted = failures.count(tx, Blamed(node="n1"), "p1", "bmc-down")
             assert counted is not None
             assert (counted.count, counted.aside, counted.project) == (number, False, None)
         failures.set_aside(tx, Blamed(node="n1"), counted, ASIDE)
         apply(tx, [Put(old)])
-        again = failures.count(tx, Blamed(node="n1"), "bmc-down")
+        again = failures.count(tx, Blamed(node="n1"), "p1", "bmc-down")
         assert again is not None
         assert (again.count, again.aside) == (1, True)
     with site.view() as view:
@@ -43,9 +43,23 @@ def test_who_writes_a_row_that_was_read_before_doesnt_take_back_that_it_is_set_a
     assert found.aside == ASIDE
     with site.database.write() as tx:
         apply(tx, [SetAside(old, None)])
-        assert failures.count(tx, Blamed(node="gone"), "bmc-down") is None
+        assert failures.count(tx, Blamed(node="gone"), "p1", "bmc-down") is None
     with site.view() as view:
         assert view.node("n1") == old
+
+
+def test_each_project_has_a_count_of_its_own(site: ListSite) -> None:
+    """What another one's commands fail or succeed with is none of it."""
+    for thing in (Blamed(node="n1"), Blamed(image=image("i1").id)):
+        with site.database.write() as tx:
+            told = [failures.count(tx, thing, one, "x") for one in ("p1", "p1", "p2")]
+            failures.forget(tx, thing, "p2")
+            failures.forget(tx, thing, "p3")
+            other = failures.count(tx, thing, "p2", "y")
+            again = failures.count(tx, thing, "p1", "x")
+            failures.forget(tx, thing, "p1")
+            last = failures.count(tx, thing, "p1", "x")
+        assert [one and one.count for one in (*told, other, again, last)] == [1, 2, 1, 1, 3, 1]
 
 
 def test_lists_find_what_is_set_aside_by_whom(site: ListSite) -> None:
