@@ -17,6 +17,7 @@ __all__ = ["Keeper"]
 log = structlog.get_logger(__name__)
 KEPT = 20  # instances that a machine remembers
 TOLERANCE = 1.0  # seconds; clocks that are set right in small steps go back by less
+LOOKS = 3  # at what lies ahead, after the clock went back: who began before it did writes times of then
 
 
 class Keeper:
@@ -28,6 +29,7 @@ class Keeper:
         self._identity = identity
         self._presence = presence
         self._memory = memory
+        self._looks = 0
         self.company = False
 
     @property
@@ -86,7 +88,9 @@ class Keeper:
         """Nobody is heard of in the future, unless the database's clock went back."""
         if last and last.age < -TOLERANCE:
             log.warning("clock.went_back", seconds=round(-last.age))
-            clock_care.set_right(tx, self._identity.lease)
+            self._looks = LOOKS
+        if self._looks and not clock_care.set_right(tx, self._identity.lease):
+            self._looks -= 1
 
     def stop(self) -> None:
         """The last word: others may have this head's roles at once, and no map chooses it any more."""

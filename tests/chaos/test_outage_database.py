@@ -61,8 +61,9 @@ def site(
     rabbitmq: RabbitMQ, clock: Clock, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Site]:
     """One for all outages of this module."""
-    folder = tmp_path_factory.mktemp("site")
-    with server_on(folder / "server", request, clock) as (server, disk), building(folder, request) as made:
+    # Apart: the houses' folder goes before the server is stopped, which is known by its own.
+    folders = tmp_path_factory.mktemp("server") / "postgresql", tmp_path_factory.mktemp("site")
+    with server_on(folders[0], request, clock) as (server, disk), building(folders[1], request) as made:
         house = made.house(ceph=False, postgresql=True, server=server, settings=SETTINGS, start=False)
         with clock.within():
             house.start()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
 from bmid.engine.identity import Identity
 from bmid.engine.keeper import Keeper
-from bmid.store import claims, heads
+from bmid.model.operation import Operation, Phase
+from bmid.store import claims, heads, operations
 from bmid.store.database import Database
 from bmid.store.heads import Presence
+from lab.postgresql import PostgreSQL
 from tests.support.twin import VirtualClock
 
 LEASE, DEAD, HOUR = 30.0, 60.0, 3600.0
@@ -83,3 +88,45 @@ def test_a_head_that_stood_still_says_so(database: Database, clock: VirtualClock
         clock.advance(LEASE + 1)
         one.run_once()
     assert [line["event"] for line in told] == ["head.stood_still"]
+
+
+@pytest.fixture
+def server(postgresql: PostgreSQL, blank_postgresql: str, clock: VirtualClock) -> Iterator[Database]:
+    """On that clock, and with locks of rows."""
+    name = f"t{secrets.token_hex(6)}"
+    made = Database(postgresql.create_database(name, template=blank_postgresql), clock=clock)
+    yield made
+    made.close()
+    postgresql.drop_database(name)
+
+
+def test_a_heartbeat_waits_for_no_worker_although_the_clock_went_back(server: Database, clock: VirtualClock) -> None:
+    """What one has in hand is passed by, and looked at again: it may write a time of before, too."""
+    living = keeper(server, "a")
+    living.start()
+    later = clock.moment + timedelta(seconds=5)
+    with server.write() as tx:
+        one = Operation(
+            id="o1", seq=0, type="t", command={}, user="u", source="s", message="m", correlation="c",
+            phase=Phase.RUNNING, accepted_at=later, due_at=later,
+        )  # fmt: skip
+        operations.accept(tx, one, [])
+        held = claims.take(tx, ["node:1"], "b/1", LEASE, "o1")
+    assert held
+    with server.write() as tx:
+        claims.verify(tx, held, "b/1", "o1", keep=True)
+        before = tx.now
+        operations.change(tx, "o1", why="busy")
+        clock.advance(-HOUR)
+        began = time.monotonic()
+        living.run_once()
+        assert time.monotonic() - began < 2
+        operations.change(tx, "o1", due_at=before + timedelta(seconds=5))
+    living.run_once()
+    with server.read() as tx:
+        found = operations.find(tx, "o1")
+        assert found
+        assert found.due_at <= tx.now
+    clock.advance(LEASE + 1)
+    with server.write() as tx:
+        assert claims.take(tx, ["node:1"], "a/1", LEASE, "o2")
