@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +35,14 @@ class Left:
 
 
 class Roster:
-    """Works on the database; every head heeds it within a second or two."""
+    """Works on the database; every head heeds it within a second or two. `local`: whether an address is here."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, local: Callable[[str], bool] = is_local) -> None:
         self._database = make_database(settings)
         self._database.verify()
         self._dead_after = settings.engine.dead_after
         self._me = settings.head.name
+        self._local = local
 
     def list(self) -> list[dict[str, Any]]:
         """All heads by name. `age` in seconds; `shards` by name with portal and number of disks; disks of shards that
@@ -75,7 +76,7 @@ class Roster:
             rows = [one for one in portals.every(tx) if one.address == address]
             wanted = succession.carries(rows, address, heads.find(tx, self._me), self._dead_after)
         leaves = any(one.head == self._me and one.ready and one.withdrawn_at is None for one in rows)
-        if not wanted and leaves and not is_local(address):
+        if not wanted and leaves and not self._local(address):
             with self._database.write() as tx:
                 portals.withdraw(tx, address, self._me)
         return wanted

@@ -78,7 +78,7 @@ class Memory:
     def has_open(self, disk: str, address: str) -> bool:
         """Whether a write of this client would get through."""
         with self._lock:
-            return disk in self._disks and address in self._disks[disk].owners
+            return disk in self._disks and address in self._disks[disk].owners and address not in self._fenced
 
     def release(self, disk: str, address: str) -> None:
         """What a target does when it lets go of a disk."""
