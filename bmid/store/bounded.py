@@ -1,17 +1,19 @@
 """A connection to PostgreSQL that waits for no answer for ever: of a server that is frozen the kernel goes on to say
-that everything arrives, and the server's own time limits are frozen with it.
+that everything arrives, and the server's own time limits are frozen with it, or an hour late where its clock went back.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import capabilities, errors
 
 __all__ = ["LIMIT", "KEEPALIVE", "Bounded"]
 
 LIMIT = 20.0  # seconds for an answer; the server gives a statement up after 15
+CANCEL = 2.0  # seconds for having the server give it up
 # Where packets go nowhere, and nobody says so.
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20000}
 
@@ -26,5 +28,12 @@ class Bounded(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, LIMIT)
         except errors._WaitTimeout:
-            self.pgconn.finish()
+            self._give_up()
             raise errors.ConnectionTimeout(f"no answer within {LIMIT:g} s") from None
+
+    def _give_up(self) -> None:
+        """A server that waits for a lock doesn't look whether anybody still listens, and keeps what it has locked."""
+        if capabilities.has_cancel_safe():
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=CANCEL)
+        self.pgconn.finish()

@@ -1,0 +1,75 @@
+"""A server that gives no answer holds nobody up, and what nobody listens for any more holds nothing there."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from bmid.errors import TransientError
+from bmid.store import bounded
+from bmid.store.database import Database
+from lab.postgresql import PostgreSQL
+
+
+@pytest.fixture
+def server(postgresql: PostgreSQL, blank_postgresql: str) -> Iterator[Database]:
+    """A database that is in use."""
+    name = f"t{secrets.token_hex(6)}"
+    made = Database(postgresql.create_database(name, template=blank_postgresql))
+    assert made.now()
+    yield made
+    made.close()
+    postgresql.drop_database(name)
+
+
+def test_a_frozen_server_keeps_nobody_for_longer_than_the_limit(
+    server: Database, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel says that everything arrives."""
+    monkeypatch.setattr(bounded, "LIMIT", 0.5)
+    postgresql.freeze()
+    try:
+        began = time.monotonic()
+        with pytest.raises(TransientError, match="ConnectionTimeout"):
+            server.now()
+        assert time.monotonic() - began < 5
+    finally:
+        postgresql.thaw()
+    assert server.now()
+
+
+def wait_for_mine(server: Database) -> None:
+    """With another row locked, and without limits of the server's own."""
+    with server.write() as tx:
+        tx.execute(text("SET lock_timeout = 0; SET statement_timeout = 0"))
+        tx.execute(text("INSERT INTO counter (name, value) VALUES ('yours', 1)"))
+        tx.execute(text("INSERT INTO counter (name, value) VALUES ('mine', 1)"))
+
+
+def test_a_statement_that_nobody_waits_for_any_more_gives_its_locks_back(
+    server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own limits are an hour late where its clock has gone back by that."""
+    monkeypatch.setattr(bounded, "LIMIT", 0.5)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
+    with server.write() as tx:
+        tx.execute(text("INSERT INTO counter (name, value) VALUES ('mine', 1)"))
+        with pytest.raises(TransientError, match="ConnectionTimeout"):
+            wait_for_mine(server)
+        end = time.monotonic() + 5
+        while (left := tx.execute(text(waits), {"name": server.url.database}).scalar_one()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert left == 0
+        tx.execute(text("INSERT INTO counter (name, value) VALUES ('yours', 1)"))
+
+
+def test_a_limit_of_the_caller_is_kept(server: Database) -> None:
+    """Whoever listens for others waits for as long as it likes, and keeps its connection."""
+    url = server.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with bounded.Bounded.connect(url, autocommit=True) as connection:
+        assert list(connection.notifies(timeout=0.1)) == []
+        assert connection.execute("SELECT 1").fetchone() == (1,)
