@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Fault", "parts_of", "schedule"]
+__all__ = ["Fault", "care", "parts_of", "schedule"]
 
 QUIET = 4.0  # seconds at the beginning, in which there is something to break
 
@@ -21,6 +21,10 @@ HARM: dict[str, dict[str, tuple[float, float]]] = {
     "machine": {"kill": (10, 60), "freeze": (10, 60)},
     "road": {"cut": (0.1, 3), "hold": (2, 20), "slow": (5, 15)},
 }
+# What an operator does to a head of several, whatever is broken meanwhile: it is drained for so long and then filled
+# again; or the address that it brought in is moved, to it or to another one. A seed that is older than these keeps its
+# faults: they are drawn apart.
+CARE: dict[str, tuple[float, float]] = {"drain": (5, 45), "move": (5, 20)}
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,26 @@ def parts_of(heads: Sequence[str], *, ceph: bool, postgresql: bool) -> tuple[str
     parts += [f"machine-{letter}" for letter in letters] if len(letters) > 1 else []
     parts += ["osd"] if ceph else []
     return (*parts, *(("database", "road-database") if postgresql else ()))
+
+
+def care(seed: int, seconds: float, heads: Sequence[str]) -> tuple[Fault, ...]:
+    """What operators do in a run with several heads, one thing after the other; all is over before it ends."""
+    chance = random.Random(f"care {seed}")
+    done: list[Fault] = []
+    now = QUIET
+    deck: list[tuple[str, str]] = []
+    while len(heads) > 1 and now < seconds - 1:
+        if not deck:
+            deck = [(f"portal-{name.partition('-')[2]}", kind) for name in heads for kind in CARE]
+            chance.shuffle(deck)
+        part, kind = deck.pop()
+        least, most = CARE[kind]
+        begin = now + chance.uniform(1, 15)
+        end = begin + least + (most - least) * chance.random()
+        if end < seconds:
+            done.append(Fault(round(begin, 2), round(end, 2), kind, part))
+        now = end
+    return tuple(done)
 
 
 def schedule(seed: int, seconds: float, parts: Sequence[str]) -> tuple[Fault, ...]:

@@ -30,15 +30,15 @@ from bmid.store import findings, schema
 from bmid.store.database import Database
 from bmid.store.view import StoreView
 from chaos.ledger import BLOCK, Ledger, offset
+from chaos.lineage import Lineage
 from chaos.machine import Machine
 
-__all__ = ["Judge", "interleavings"]
+__all__ = ["NO_END", "Judge"]
 
 ENDED = ("succeeded", "failed")
+FRESH = timedelta(seconds=10)  # what bmid has begun by itself just now may be under way, or its event on its way
 SWEPT = (Kind.STAGING_LEFT,)  # every ten minutes, which is longer than is waited for here
 NO_END = (OperationAccepted.type, OperationProgressed.type)
-# Said of a disk by the daemon itself, beside the outcome of the command that the boot belongs to.
-OF_BOOTS = ("bmi.node.booted.v1", "bmi.node.boot-failed.v1")
 
 
 class Judge:
@@ -70,7 +70,8 @@ class Judge:
         operation = schema.operation.c
         columns = (operation.id, operation.type, operation.phase, operation.why, operation.attempts)
         with self.database.read() as tx:
-            rows = tx.execute(select(*columns).where(operation.phase.not_in(ENDED))).all()
+            old = operation.accepted_at < tx.now - FRESH
+            rows = tx.execute(select(*columns).where(operation.phase.not_in(ENDED), old)).all()
         return [f"{row.type} {row.id} is {row.phase} after {row.attempts} attempts: {row.why}" for row in rows]
 
     def unpublished(self) -> list[str]:
@@ -87,24 +88,42 @@ class Judge:
             return {row.event for row in tx.execute(select(outbox.event).where(gone))}
 
     def commands(self, sent: Iterable[str], heard: Mapping[str, Envelope]) -> tuple[list[str], list[str]]:
-        """What is lost and what is doubled of the commands with these ids: one acceptance and one end each."""
+        """What is lost and what is doubled of the commands with these ids: one acceptance and one end each. None of
+        them is one that may be rejected."""
+        operation = schema.operation.c
         with self.database.read() as tx:
-            operations = {row.id for row in tx.execute(select(schema.operation.c.id))}
+            rows = tx.execute(select(operation.id, operation.type, operation.ended_at)).all()
+            ended = {row.id for row in rows if row.ended_at is not None and row.ended_at < tx.now - FRESH}
+        operations = {row.id: row.type for row in rows}
         lost: list[str] = []
         doubled: list[str] = []
-        begins: dict[str, set[str]] = defaultdict(set)  # message → what it led to: operations, or a rejection
+        begins: dict[str, set[str]] = defaultdict(set)  # message → the operations that it led to
         ends: Counter[str] = Counter()
         for event in heard.values():
-            of = str(event.data.get("operation") or event.id)
-            if event.type in (OperationAccepted.type, CommandRejected.type):
+            of = str(event.data.get("operation"))
+            if event.type == OperationAccepted.type:
                 begins[str(event.causationid)].add(of)
-            if event.type not in (*NO_END, *OF_BOOTS):
+                lost += [] if of in operations else [f"operation {of} was accepted, and has no row"]
+            elif event.type == CommandRejected.type:
+                lost.append(f"command {event.causationid} was rejected: {event.data['reasons']}")
+            elif event.type in self._ends(operations.get(of)):
                 ends[of] += 1
-        lost += [f"command {one} was neither accepted nor rejected" for one in sent if not begins[one]]
+        lost += [f"command {one} was not accepted" for one in sent if not begins[one]]
         doubled += [f"command {one} led to {sorted(begins[one])}" for one in sent if len(begins[one]) > 1]
-        lost += [f"operation {one} has no end" for one in operations if not ends[one]]
+        lost += [f"operation {one} has no end" for one in ended if not ends[one]]
         doubled += [f"operation {one} has {ends[one]} ends" for one in operations if ends[one] > 1]
         return lost, doubled
+
+    def _ends(self, kind: str | None) -> tuple[str, ...]:
+        """The events that are the end of an operation of this type; others tell of the node, the boot, the image."""
+        return self._registry.ends(kind) if kind is not None and kind in self._registry.commands else ()
+
+    def outcomes(self) -> Counter[str]:
+        """How operations ended, with the problems of those that failed."""
+        operation = schema.operation.c
+        with self.database.read() as tx:
+            rows = tx.execute(select(operation.phase, operation.problem).where(operation.phase.in_(ENDED))).all()
+        return Counter("done" if row.phase == "succeeded" else _named(row.problem or {}) for row in rows)
 
     def gaps(self, heard: Mapping[str, Envelope]) -> list[str]:
         """Holes in `sequence` by subject, and in `position` over all."""
@@ -175,12 +194,16 @@ class Judge:
                         ledger.check(disk, block, image.read(offset(block), BLOCK), "at the end")
 
     def inherited(self, ledger: Ledger) -> list[str]:
-        """Texts of another disk that came with an image, which was made of no disk of that id."""
+        """Disks that hold bytes of a disk or a golden file that they were not made from."""
+        operation = schema.operation.c
         with self.database.read() as tx:
-            operation = schema.operation.c
-            wanted = select(operation.plan).where(operation.type.like("%.snapshot.v1"), operation.plan.is_not(None))
-            made = " ".join(json.dumps(plan) for (plan,) in tx.execute(wanted))
-        return [f"disk {disk} holds bytes of disk {whose}" for disk, whose in ledger.inherited if whose not in made]
+            rows = tx.execute(select(operation.id, operation.command, operation.plan)).all()
+        lineage = Lineage((row.id, row.command, row.plan) for row in rows)
+        return [
+            f"disk {disk} holds bytes of {whose}, and comes from {sorted(lineage.of(disk))}"
+            for disk, whose in sorted(ledger.inherited)
+            if whose not in lineage.of(disk)
+        ]
 
     def ports(self, head: str) -> Ports:
         """The drivers of a head."""
@@ -189,22 +212,6 @@ class Judge:
         return self._ports[head]
 
 
-def interleavings(logs: Iterable[Path]) -> tuple[int, list[str]]:
-    """Driver calls under an epoch that had passed on by then; first, how many calls were looked at."""
-    calls: list[tuple[str, str, Any]] = []
-    for log in logs:
-        with log.open(errors="replace") as lines:
-            for line in lines:
-                if '"driver.called"' in line:
-                    said: dict[str, Any] = json.loads(line)
-                    calls.append((said["timestamp"], str(log.parent.parent.name), said))
-    latest: dict[str, tuple[int, str]] = {}
-    found = []
-    for moment, head, said in sorted(calls, key=lambda call: call[0]):
-        for key, epoch in said["held"].items():
-            before, by = latest.get(key, (0, head))
-            if epoch < before:
-                found.append(f"{moment} {head} called under epoch {epoch} of {key}, {by} under {before} before")
-            else:
-                latest[key] = (epoch, head)
-    return len(calls), found
+def _named(problem: Mapping[str, Any]) -> str:
+    word = "refused" if problem.get("refused") else "failed"
+    return f"{word}: {str(problem.get('type')).rpartition(':')[2]}"

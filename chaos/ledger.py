@@ -50,6 +50,14 @@ class _Block:
     perhaps: set[int] = field(default_factory=set)
 
 
+@dataclass
+class _User:
+    """Who has the disk: the newest generation under which a write was acknowledged, and whose it was."""
+
+    generation: int = 0
+    node: str = ""
+
+
 class Ledger:
     """Shared by all nodes. Sequence numbers are given once."""
 
@@ -60,20 +68,31 @@ class Ledger:
         self.acknowledged = 0
         self.verified = 0
         self.wrong: list[str] = []
-        self.inherited: set[tuple[str, str]] = set()  # (disk, the disk whose text was found in it)
+        self.inherited: set[tuple[str, str]] = set()  # (disk, whose text was found in it: a disk's, or a golden file's)
+        self._users: dict[str, _User] = {}
+        self._late: dict[int, str] = {}  # writes that were sent after somebody else had the disk
 
-    def begin(self, disk: str, block: int) -> tuple[int, bytes]:
-        """A write is about to be sent: its number and its bytes."""
+    def begin(self, disk: str, block: int, generation: int = 0, node: str = "") -> tuple[int, bytes]:
+        """A write is about to be sent by a node that was led to this generation: its number and its bytes."""
         with self._lock:
             number = next(self._numbers)
             self._disks.setdefault(disk, {}).setdefault(block, _Block()).perhaps.add(number)
+            user = self._users.get(disk, _User())
+            if generation < user.generation or (generation == user.generation and user.node not in ("", node)):
+                before = f"{user.node} had written under generation {user.generation}"
+                self._late[number] = f"{node} under generation {generation}, after {before}"
         return number, content(disk, block, number)
 
-    def told(self, disk: str, block: int, number: int) -> None:
-        """The write is on disk, the node was told: nothing of before may be seen any more."""
+    def told(self, disk: str, block: int, number: int, generation: int = 0, node: str = "") -> None:
+        """The write is on disk, the node was told: nothing of before may be seen any more. Wrong, where the disk was
+        somebody else's already when it was sent."""
         with self._lock:
             self._disks[disk][block] = _Block(number)
             self.acknowledged += 1
+            if number in self._late:
+                self.wrong.append(f"disk {disk} block {block} was written by {self._late[number]}")
+            elif generation >= self._users.get(disk, _User()).generation:
+                self._users[disk] = _User(generation, node)
 
     def check(self, disk: str, block: int, found: bytes, where: str) -> bool:
         """Bytes that were read from the begin of a block, whole sectors; False if they are wrong."""
@@ -98,14 +117,13 @@ class Ledger:
             return sorted(self._disks.get(disk, {}))
 
     def _of_image(self, disk: str, block: int, sector: bytes) -> bool:
-        """Whether it can come from the image: golden, or of a disk that an image was made from; which one that is is
-        written down, to be looked up at the end."""
+        """Whether it can come from the image: a golden file's, or of a disk that an image was made from; which one that
+        is is written down, to be looked up at the end."""
         words = sector.split()
         if len(words) < 5 or words[:2] != [b"bmi", b"chaos"] or words[3] != str(block).encode():
             return False
         whose = words[2].decode()
         if whose == disk:
             return False
-        if not whose.startswith("golden-"):
-            self.inherited.add((disk, whose))
+        self.inherited.add((disk, whose))
         return True

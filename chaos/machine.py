@@ -73,6 +73,7 @@ class Machine:
         self.alive = not bmc
         self.sightings: set[str] = set()  # disks that it was led to
         self.longest_stall = 0.0
+        self.writes = 0  # that it was told are on disk
         self.troubles: list[str] = []
         self._folder = folder
         self._places = places
@@ -138,7 +139,6 @@ class Machine:
             if way is None:
                 self._ended.wait(0.5)
                 continue
-            self.sightings.add(way.disk)
             road = self._roads.road(lambda portal=way.portal: self._reach(portal), way.address)  # type: ignore[misc]
             self._used = way.portal, road
             try:
@@ -172,7 +172,7 @@ class Machine:
 
     def _write(self, initiator: Initiator, way: Way, boots: int) -> None:
         block = self._chance.randrange(BLOCKS)
-        number, data = self._ledger.begin(way.disk, block)
+        number, data = self._ledger.begin(way.disk, block, way.generation, self.name)
         began = time.monotonic()
         try:
             initiator.write(offset(block), data, PATIENCE)
@@ -183,7 +183,8 @@ class Machine:
                     initiator.resume(BLOCK, PATIENCE)
                     break
         self.longest_stall = max(self.longest_stall, time.monotonic() - began)
-        self._ledger.told(way.disk, block, number)
+        self._ledger.told(way.disk, block, number, way.generation, self.name)
+        self.writes += 1
 
     def _require(self, way: Way, boots: int) -> None:
         """Broken, unless the disk is still what this node is led to: a system without its disk is dead."""
@@ -202,7 +203,13 @@ class Machine:
     def _look(self) -> Way | None:
         """Its boot script, found by its MAC as DHCP and TFTP would. The newest, where heads differ."""
         found = [way for place in self._places if (way := self._read(place))]
+        self.sightings.update(way.disk for way in found)
         return max(found, key=lambda way: way.generation, default=None)
+
+    @property
+    def led(self) -> bool:
+        """Whether it is on, and its boot script leads it to a disk: then it is to write."""
+        return self.alive and self._look() is not None
 
     def _read(self, place: Place) -> Way | None:
         try:

@@ -18,6 +18,7 @@ class Report:
     duplicates: int = 0
     events: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     restarts: int = 0
     moves: int = 0
     calls: int = 0
@@ -32,13 +33,15 @@ class Report:
     orphans: list[str] = field(default_factory=list)
     interleavings: list[str] = field(default_factory=list)
     misled: list[str] = field(default_factory=list)
+    hanging: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # what kept the run itself from doing its work
 
     @property
     def right(self) -> bool:
         """Whether every promise was kept, and there was something to keep."""
-        return bool(self.commands and self.acknowledged and self.verified) and not any(self._lists().values())
+        something = (self.commands, self.events, self.outcomes["done"], self.calls, self.acknowledged, self.verified)
+        return all(something) and not any(self._lists().values())
 
     def _lists(self) -> dict[str, list[str]]:
         return {
@@ -48,6 +51,7 @@ class Report:
             "orphans": self.orphans,
             "interleavings": self.interleavings,
             "misled": self.misled,
+            "nodes hanging": self.hanging,
             "bytes wrong": self.wrong,
             "run broken": self.broken,
         }
@@ -55,8 +59,10 @@ class Report:
     def text(self) -> str:
         """For people, and for a grep."""
         faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items())) or "none"
+        ends = ", ".join(f"{count} {end}" for end, count in self.outcomes.most_common())
         rows = {
             "commands": f"{self.commands}, {self.duplicates} of them twice; {self.events} events",
+            "operations": ends or "none",
             "faults": f"{self.faults.total()}: {faults}",
             "heads that ended by themselves": str(self.restarts),
             "addresses moved": str(self.moves),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ from bmid.handlers.register_node import NodePower, RegisterNode
 from bmid.messages.base import Command
 from bmid.messages.envelope import Envelope
 from chaos.breaker import Breaker
+from chaos.call import interleavings
 from chaos.choice import Choice
-from chaos.fault import parts_of, schedule
+from chaos.fault import care, parts_of, schedule
 from chaos.fleet import CREDENTIAL, mac, name, powered
-from chaos.judge import NO_END, Judge, interleavings
+from chaos.judge import NO_END, Judge
 from chaos.publisher import Publisher
 from chaos.report import Report
 from chaos.scene import BASE, Scene
@@ -32,6 +34,7 @@ PROJECTS = ("p1", "p2", "p3")
 PUBLISHERS = (("alice", "a1"), ("alice", "a2"), ("bob", "b1"), ("bob", "b2"))
 PACE = 1.2  # seconds between two commands of a publisher, on average
 MOST = 60  # commands on their way, from which on publishers wait
+FRESH = 60.0  # seconds in which every node that is on a disk must get a write done, when all is quiet
 PATIENCE = 330.0  # seconds after the last fault until all must be quiet: longer than the longest back-off
 
 
@@ -42,26 +45,36 @@ class Run:
         self.report = Report()
         self.site = Site(folder, form, seed)
         parts = parts_of(form.names, ceph=form.ceph, postgresql=form.postgresql)
-        self._breaker = Breaker(self.site, schedule(seed, seconds, parts), tell)
+        faults = (*schedule(seed, seconds, parts), *care(seed, seconds, form.names))
+        self._breaker = Breaker(self.site, faults, tell)
         self._form, self._seed, self._seconds, self._tell = form, seed, seconds, tell
         self._scene = Scene(self._nodes(), frozenset(self._nodes()[::2]), PROJECTS)
         self._subscriber = Subscriber(lambda: self.site.rabbitmq.url("bob"), self._hear)
         self._publishers: list[Publisher] = []
         self._ended: set[str] = set()
         self._first_end: dict[str, float] = {}
+        self._dead: list[str] = []
 
     def _nodes(self) -> tuple[str, ...]:
         return tuple(name(number) for number in range(self._form.nodes))
 
     def go(self) -> Report:
         """All of it. Raises LabError where the site itself can't be had."""
+        threading.excepthook = self._died
         try:
             self._begin()
             self._work()
             self._judge()
         finally:
             self._stop()
+            threading.excepthook = threading.__excepthook__
         return self.report
+
+    def _died(self, what: threading.ExceptHookArgs) -> None:
+        """A thread that ends by a mistake of its own does nothing from then on: no node, no publisher may do that."""
+        name = what.thread.name if what.thread else "a thread"
+        self._dead.append(f"{name} has died of {what.exc_value!r}")
+        threading.__excepthook__(what)
 
     def _begin(self) -> None:
         site = self.site
@@ -131,12 +144,15 @@ class Run:
         report, site = self.report, self.site
         judge = Judge({head.name: head.bmid.config for head in site.heads})
         try:
-            self._wait_quiet(judge)
+            late = self._wait_quiet(judge)
+            report.hanging = self._hanging()
             site.fleet.stop()
             (site.folder / "nodes.log").write_text(
                 "\n".join(one for machine in site.fleet.machines for one in machine.troubles)
             )
             self._figures()
+            report.broken = [*self._breaker.failed, *late, *self._dead]
+            report.outcomes = judge.outcomes()
             self._events(judge)
             report.orphans = judge.orphans()
             report.misled = judge.misled(site.fleet.machines) + judge.inherited(site.fleet.ledger)
@@ -159,8 +175,18 @@ class Run:
         report.doubled += [f"event {event} was told, and has no row" for event in early - gone - judge.events()]
         report.gaps = judge.gaps(told)
 
-    def _wait_quiet(self, judge: Judge) -> None:
-        """Until all has ended and all is in its place, or the time is up: then what is wrong is told by the rest."""
+    def _hanging(self) -> list[str]:
+        """Nodes that are led to a disk and get no write done, with nothing broken."""
+        before = {machine.name: machine.writes for machine in self.site.fleet.machines}
+        began = time.monotonic()
+        left = self.site.fleet.machines
+        while left and time.monotonic() - began < FRESH:
+            time.sleep(1)
+            left = [machine for machine in left if machine.led and machine.writes == before[machine.name]]
+        return [f"node {machine.name} had no write done in {FRESH:g} s: {machine.troubles[-1:]}" for machine in left]
+
+    def _wait_quiet(self, judge: Judge) -> list[str]:
+        """Until all has ended and all is in its place, or the time is up: what is still to come then."""
         began = time.monotonic()
         said = 0.0
         left: list[str] = ["nobody has looked"]
@@ -176,13 +202,13 @@ class Run:
                 self._tell(f"{said - began:6.1f} s  not quiet yet: {len(left)}, such as: {left[0]}")
             time.sleep(1 if left else 0)
         self.report.quiet = time.monotonic() - began
+        return [f"not quiet after {PATIENCE:g} s: {one}" for one in left]
 
     def _figures(self) -> None:
         report, site, breaker = self.report, self.site, self._breaker
         report.commands = len(self._sent())
         report.duplicates = sum(publisher.duplicates for publisher in self._publishers)
         report.faults = breaker.count
-        report.broken = breaker.failed
         report.restarts = sum(head.ended for head in site.heads)
         report.moves = site.moves
         report.acknowledged = site.fleet.ledger.acknowledged

@@ -19,6 +19,7 @@ from chaos.carrier import Carrier
 from chaos.fleet import CREDENTIAL, SECRET, Fleet
 from chaos.ledger import golden
 from chaos.machine import Place
+from chaos.operator import Operator
 from chaos.road import Road, Roads
 from lab.bmid import Bmid, Parts, Shard
 from lab.ceph import Ceph
@@ -78,6 +79,7 @@ class Site:
         self.to: dict[str, Road] = {}
         self._port = free_port("127.2.0.1")  # of all portals, each on an address of its own
         self._carrier: Carrier | None = None
+        self.operator = Operator({}, {})
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
@@ -113,6 +115,7 @@ class Site:
             native = {head.name: head.tgtd.portal.partition(":")[0] for head in self.heads}
             self._carrier = Carrier(rosters, native, lambda address, _head: self.fleet.moved(address))
             self._carrier.start()
+            self.operator = Operator({head.name: head.bmid.config for head in self.heads}, native)
 
     def client(self, user: str, source: str) -> Client:
         """A publisher, on the road that is cut and slowed."""
@@ -127,6 +130,7 @@ class Site:
     def stop(self) -> None:
         """End all that was started, however far it had come. LabError, after the last, if something can't be ended."""
         self._ended.set()
+        self.operator.stop()
         if self._keeper.is_alive():
             self._keeper.join(30)
         if self._carrier:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chaos import main
-from chaos.fault import parts_of, schedule
-from chaos.judge import interleavings
+from chaos.call import interleavings
+from chaos.fault import CARE, care, parts_of, schedule
 from chaos.ledger import BLOCK, Ledger, content, golden, offset
 from chaos.machine import parse
 from chaos.report import Report
@@ -30,6 +32,17 @@ def test_every_part_is_harmed_in_every_way_within_half_an_hour_and_never_twice_a
     for part in TWO:
         mine = [fault for fault in faults if fault.part == part]
         assert all(before.end < after.begin for before, after in itertools.pairwise(mine))
+
+
+def test_operators_do_everything_to_every_head_one_thing_after_the_other_and_end_before_the_run() -> None:
+    """Whatever else breaks meanwhile; with one head there is nowhere to go."""
+    heads = ("head-a", "head-b")
+    done = care(7, 600, heads)
+    assert done == care(7, 600, heads) != care(8, 600, heads)
+    assert {(one.part, one.kind) for one in done} == {(f"portal-{letter}", kind) for letter in "ab" for kind in CARE}
+    assert all(before.end < after.begin for before, after in itertools.pairwise(done))
+    assert 0 < done[0].begin < done[-1].end < 600
+    assert care(7, 600, heads[:1]) == ()
 
 
 def test_a_block_may_hold_the_last_write_that_was_told_or_a_later_one() -> None:
@@ -69,8 +82,28 @@ def test_bytes_of_another_disk_are_wrong_where_something_was_written_and_asked_a
 
 
 def test_a_new_disk_holds_its_image() -> None:
-    image = golden("p1")
-    assert Ledger().check("d1", 5, image[offset(5) : offset(5) + BLOCK], "here")
+    """Which one, is written down, and asked about at the end."""
+    image, ledger = golden("p1"), Ledger()
+    assert ledger.check("d1", 5, image[offset(5) : offset(5) + BLOCK], "here")
+    assert ledger.inherited == {("d1", "golden-p1")}
+
+
+def test_a_node_whose_write_is_acknowledged_after_another_one_has_its_disk_is_wrong() -> None:
+    """Only if it was sent after that; what was on its way before may be told of late."""
+    ledger = Ledger()
+    sent, _ = ledger.begin("d1", 1, 1, "n1")
+    other, _ = ledger.begin("d1", 2, 2, "n2")
+    ledger.told("d1", 2, other, 2, "n2")
+    ledger.told("d1", 1, sent, 1, "n1")
+    assert ledger.wrong == []
+    late, _ = ledger.begin("d1", 1, 1, "n1")
+    assert ledger.wrong == []
+    ledger.told("d1", 1, late, 1, "n1")
+    second, _ = ledger.begin("d1", 1, 2, "n3")
+    ledger.told("d1", 1, second, 2, "n3")
+    assert len(ledger.wrong) == 2
+    assert "n1 under generation 1, after n2" in ledger.wrong[0]
+    assert "n3 under generation 2" in ledger.wrong[1]
 
 
 def test_a_call_under_an_epoch_that_has_passed_on_is_an_interleaving(tmp_path: Path) -> None:
@@ -92,6 +125,17 @@ def test_a_call_under_an_epoch_that_has_passed_on_is_an_interleaving(tmp_path: P
     assert count == 4
     assert len(found) == 1
     assert "head-c" in found[0]
+    both = called("head-d", ("2026-01-01T00:00:06Z", 3))
+    assert "head-d called under epoch 3" in interleavings([a, b, both])[1][0]
+
+
+def test_half_a_line_of_a_log_hides_no_other(tmp_path: Path) -> None:
+    """Whoever is killed while it writes leaves one."""
+    log = tmp_path / "head-a" / "bmid" / "bmid.log"
+    log.parent.mkdir(parents=True)
+    whole = json.dumps({"event": "driver.called", "timestamp": "2026-01-01T00:00:01Z", "held": {"node:n1": 1}})
+    log.write_text(f'{whole}\n{{"event": "driver.called", "ti{whole}\n{whole}\n')
+    assert interleavings([log]) == (2, [])
 
 
 def test_a_boot_script_says_the_way_to_the_disk_and_the_waiting_one_says_none() -> None:
@@ -106,12 +150,24 @@ def test_a_boot_script_says_the_way_to_the_disk_and_the_waiting_one_says_none() 
     assert parse("#!ipxe\n:loop\n") is None
 
 
-@pytest.mark.parametrize("kind", ["lost", "doubled", "gaps", "orphans", "interleavings", "misled", "wrong", "broken"])
-def test_a_run_is_right_only_if_nothing_is_wrong_and_something_was_done(kind: str) -> None:
-    assert not Report().right
-    done = {"commands": 1, "acknowledged": 1, "verified": 1}
+DONE: dict[str, Any] = {"commands": 1, "events": 1, "calls": 1, "acknowledged": 1, "verified": 1}
+
+
+@pytest.mark.parametrize(
+    "kind", ["lost", "doubled", "gaps", "orphans", "interleavings", "misled", "hanging", "wrong", "broken"]
+)
+def test_a_run_is_right_only_if_nothing_is_wrong(kind: str) -> None:
+    done = DONE | {"outcomes": Counter(done=1)}
     assert Report(**done).right
     assert not Report(**done, **{kind: ["something"]}).right
+    assert "WRONG" in Report(**done, **{kind: ["something"]}).text()
+
+
+@pytest.mark.parametrize("missing", [*DONE, "outcomes"])
+def test_a_run_is_right_only_if_there_was_something_to_judge(missing: str) -> None:
+    """A log whose words have changed, say, or a site that refuses everything."""
+    done = DONE | {"outcomes": Counter(done=1)}
+    assert not Report(**{key: value for key, value in done.items() if key != missing}).right
 
 
 @pytest.mark.parametrize("only", [["--storage", "directory"], ["--database", "sqlite"]])
