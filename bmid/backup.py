@@ -6,7 +6,8 @@ A site moves with it from one database to the other. It holds what the rows hold
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import uuid
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import groupby
@@ -35,10 +36,10 @@ class Backup:
     def take(self, file: Path) -> Summary:
         """Write a backup, as of one moment, while the daemon is at work; read it back, and only then give it its name.
         A file of that name is replaced. PermanentError `backup-unusable` where that can't be."""
-        database = make_database(self._settings)
-        database.verify()
         new = file.with_name(f".{file.name}.{os.getpid()}.new")
+        database = make_database(self._settings)
         try:
+            database.verify()
             with database.snapshot() as tx:
                 tables = ((name, dump.columns(name), dump.rows(tx, name)) for name in dump.tables())
                 written = write(new, self._header(tx, database), tables, self._progress)
@@ -71,19 +72,16 @@ class Backup:
         """
         found = inspect(file, self._progress if rehearse else None)
         database = make_database(self._settings)
-        try:
+        with closing(database), ExitStack() as held:
             database.verify()
-            locks = take_locks(self._settings, database)
+            for lock in take_locks(self._settings, database):
+                held.enter_context(lock)
             with database.write() as tx:
                 require_rest(tx, self._settings.engine.dead_after)
                 if not replace:
                     require_empty(tx, "Take a backup of it; then say --replace, and all that is in it goes.")
                 if not rehearse:
                     self._fill(tx, Archive(file, REVISION))
-            for lock in locks:
-                lock.close()
-        finally:
-            database.close()
         return found
 
     def _fill(self, tx: Tx, archive: Archive) -> None:
@@ -92,7 +90,7 @@ class Backup:
             if name not in dump.tables() or not set(columns) <= set(dump.columns(name)):
                 raise unusable(f"this bmid knows no table {name} with {', '.join(columns)}")
             dump.fill(tx, name, columns, (row.values for row in rows))
-        dump.settle(tx)
+        dump.settle(tx, uuid.uuid4().hex)
 
 
 def inspect(file: Path, progress: Progress | None = None) -> Summary:

@@ -40,8 +40,7 @@ from bmid.http.app import build
 from bmid.http.server import HttpServer
 from bmid.parts import make_broker, make_database, make_network, make_ports, make_presence, make_site, take_locks
 from bmid.settings import Settings
-from bmid.store import heads
-from bmid.store.networks import keep
+from bmid.store import heads, networks, site
 from bmid.store.wire import Wire
 
 __all__ = ["Head"]
@@ -128,7 +127,8 @@ class Head:
             if alone and others:
                 detail = f"head {others[0].name} is alive, and this database or storage serves one head only"
                 raise Misconfigured(detail, todo="Use PostgreSQL and a shared storage for several heads.")
-            keep(tx, make_network(self.settings))
+            networks.keep(tx, make_network(self.settings))
+            site.keep(tx, uuid.uuid4().hex)
         self.keeper.start()
         with suppress(BmiError):  # before any work: what came to other heads while this one was away
             self.eviction.run_once()

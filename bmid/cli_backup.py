@@ -57,16 +57,17 @@ def restore(config: Path, file: Path, replace: bool, dry_run: bool, output: str)
 @click.option(
     "--from-storage", is_flag=True, required=True, help="Where the rows come from; there is no other place yet."
 )
+@click.option("--site", metavar="ID", help="Which site, where several share the storage.")
 @click.option("--dry-run", is_flag=True, help="Only say what would come back.")
 @output_option
 @click.pass_obj
-def rebuild(config: Path, from_storage: bool, dry_run: bool, output: str) -> None:
+def rebuild(config: Path, from_storage: bool, site: str | None, dry_run: bool, output: str) -> None:
     """The database is gone: make its rows again of what the storage says of itself, in an empty, migrated database.
 
     No bmid must be at work. Nothing but the database is touched. Exits with 1 where something could not be read."""
     settings = read_settings(config)
     with _bar("rebuild") as progress:
-        made = Rebuild(settings, progress).run(rehearse=dry_run)
+        made = Rebuild(settings, progress).run(rehearse=dry_run, site=site)
     found = shape(made)
     if output == "json":
         click.echo(json.dumps(found | {"dry_run": dry_run}, indent=2))
@@ -87,6 +88,8 @@ def _tell(found: dict[str, Any], dry_run: bool) -> None:
     click.echo(f"\n{found['nodes']} mapped nodes {done}; their disks are at home on {heads}")
     for doubt in found["doubts"]:
         click.echo(f"{'NO ROW' if doubt['lost'] else 'look'}  {doubt['kind']} {doubt['name']}: {doubt['what']}")
+    if found["of_other_sites"]:
+        click.echo(f"{found['of_other_sites']} things of other sites, or of nobody knows which, are left as they are")
     click.echo("\nOnly a backup holds:")
     for one in found["not_in_the_storage"]:
         click.echo(f"  {one}")

@@ -74,8 +74,8 @@ class Refused(BmiError):
 class TransientError(BmiError):
     """It may work later: run the plan again from the top, after `delay` seconds or the usual back-off."""
 
-    def __init__(self, slug: str, detail: str, *, todo: str = "", delay: float | None = None) -> None:
-        super().__init__(slug, detail, todo=todo)
+    def __init__(self, slug: str, detail: str, *, todo: str = "", delay: float | None = None, **extra: object) -> None:
+        super().__init__(slug, detail, todo=todo, **extra)
         self.delay = delay
 
 

@@ -6,8 +6,10 @@ decided in bmid/model/recovery.py.
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -17,13 +19,14 @@ from bmid.errors import Misconfigured, TransientError
 from bmid.model.entity import DiskState
 from bmid.model.firmware import firmware_modes
 from bmid.model.recovery import Recovery, contested, recover
-from bmid.model.remnant import Remnant
+from bmid.model.remnant import Remnant, of_one_site
 from bmid.parts import make_database, make_site, make_storage, take_locks
 from bmid.settings import Settings
 from bmid.store import dump, heads
 from bmid.store.database import Tx
 from bmid.store.heads import Presence
 from bmid.store.rows import apply
+from bmid.store.site import begin_anew
 from bmid.vacancy import require_empty, require_rest
 
 __all__ = ["LOST", "Rebuild", "shape"]
@@ -38,7 +41,7 @@ LOST = (
     "leases and grants",
     "which clients export the disks: the next fence goes by who has them open",
     "operations that were under way: send them again",
-    "history, events and the keys that tell a message sent twice; sequences and positions of events begin at 1 again",
+    "history, events and the keys that tell a message sent twice; sequences and positions go on behind all of before",
 )
 
 
@@ -50,30 +53,31 @@ class Rebuild:
         self._progress = progress
         self._storage = storage or make_storage(settings)
 
-    def run(self, *, rehearse: bool = False) -> Recovery:
-        """Read all of the storage, then write all rows at once, or (`rehearse`) none.
+    def run(self, *, rehearse: bool = False, site: str | None = None) -> Recovery:
+        """Read all of the storage, then write all rows at once, or (`rehearse`) none. `site`: the id of the one to make
+        again, where several share the storage.
 
         Misconfigured while a bmid is at work on it, or where the settings name targets in another way than nodes were
-        told; Refused `database-occupied`; TransientError where the storage is out of reach.
+        told; Refused `database-occupied` and `several-sites`; TransientError where the storage is out of reach.
         """
         database = make_database(self._settings)
-        try:
+        with closing(database), ExitStack() as held:
             database.verify()
-            locks = take_locks(self._settings, database)
+            for lock in take_locks(self._settings, database):
+                held.enter_context(lock)
             with database.read() as tx:
                 self._require_new(tx)
-            found = list(self._remnants())
+            everything = list(self._remnants())
+            found, chosen = of_one_site(everything, site)
             opened = {disk for disk in contested(found) if self._open(disk)}
             with database.write() as tx:
                 self._require_new(tx)
                 made = recover(found, opened, tx.now, self._expiry(tx.now))
+                made.elsewhere = len(everything) - len(found)
                 self._require_names(made)
                 if not rehearse:
                     _write(tx, made)
-            for lock in locks:
-                lock.close()
-        finally:
-            database.close()
+                    begin_anew(tx, chosen or uuid.uuid4().hex)
         return made
 
     def _require_new(self, tx: Tx) -> None:
@@ -123,7 +127,7 @@ class Rebuild:
         except TransientError as error:
             if error.problem.slug != "owner-unclear":
                 raise
-            return False
+            return bool(error.problem.extra["clients"])
 
 
 def _write(tx: Tx, made: Recovery) -> None:
@@ -152,6 +156,7 @@ def shape(made: Recovery) -> dict[str, Any]:
         "nodes": len(made.nodes),
         "heads": {name: sorted(shards) for name, shards in sorted(made.heads.items())},
         "highest_number": made.number,
+        "of_other_sites": made.elsewhere,
         "doubts": [vars(doubt) for doubt in made.doubts],
         "not_in_the_storage": list(LOST),
     }

@@ -61,7 +61,7 @@ class Auditor:
         ready = [one for one in ready if not only or one.finding.kind in only]
         rows = [one.finding for one in ready if one.finding.kind.about.remedy is Remedy.WRITE]
         settled = ledger.settle(tx, rows, self._source)
-        for command in self._commands(tx, open_ones, ready)[:MOST]:
+        for command in self._commands(tx, findings.noted(tx), ready)[:MOST]:
             self._submission.submit(tx, command, operation)
         counts = Counter(one.finding.kind.value for one in open_ones)
         if counts or silent:
@@ -70,10 +70,7 @@ class Auditor:
 
     def _commands(self, tx: Tx, every: Sequence[Noted], ready: Sequence[Noted]) -> list[Command]:
         going = operations.pending(tx, RemoveOrphan.type, "id")
-        # A disk without a row whose target still stands may be in use by its node.
-        exported = {one.finding.subject for one in every if one.finding.kind is Kind.TARGET_ORPHANED}
-        waits = {(Kind.DISK_ORPHANED, disk) for disk in exported}
-        gone = {one.finding.subject for one in every if one.finding.kind is Kind.DISK_MISSING}
+        waits, gone = _waiting(every), {one.finding.subject for one in every if one.finding.kind is Kind.DISK_MISSING}
         restored: dict[str, Command] = {}
         removed: list[Command] = []
         for one in (noted.finding for noted in ready):
@@ -82,6 +79,19 @@ class Auditor:
             elif one.kind.about.remedy is Remedy.REMOVE and one.subject not in going and one.key[:2] not in waits:
                 removed.append(_removal(one))
         return [*restored.values(), *removed]
+
+
+def _waiting(every: Sequence[Noted]) -> set[tuple[str, str]]:
+    """What is not removed now. A disk without a row whose target still stands, at whichever head, may be in use by its
+    node, which would need pointer and seed again, too; and what belongs to a stranger's disk is the stranger's."""
+    of: dict[Kind, set[str]] = {}
+    for one in every:
+        of.setdefault(one.finding.kind, set()).add(one.finding.subject)
+    exported, rowless = of.get(Kind.TARGET_ORPHANED, set()), of.get(Kind.DISK_ORPHANED, set())
+    led = {Kind.POINTER_ORPHANED, Kind.SEED_ORPHANED}
+    used = {(kind, disk) for kind in (Kind.DISK_ORPHANED, *led) for disk in exported & rowless}
+    strangers = of.get(Kind.STRANGER, set())
+    return used | {(kind, disk) for kind in (Kind.TARGET_ORPHANED, *led) for disk in strangers}
 
 
 def _removal(one: Finding) -> RemoveOrphan:

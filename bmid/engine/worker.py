@@ -9,13 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from structlog.contextvars import bound_contextvars
 
 from bmid.engine import executor
 from bmid.engine.auditor import Auditor
@@ -31,7 +29,7 @@ from bmid.model.claim import Held
 from bmid.model.operation import Operation, Phase
 from bmid.model.site import Site
 from bmid.steps.base import Plan, Wait
-from bmid.store import claims, operations
+from bmid.store import claims, operations, portals, site
 from bmid.store.database import Database, Tx
 from bmid.store.operations import Busy
 from bmid.store.rows import apply
@@ -86,7 +84,7 @@ class Worker:
             return True
         if turn is None:
             return False
-        with _bound(turn.record):
+        with turn.bound():
             try:
                 self._carry_out(turn)
             except ClaimLost as lost:
@@ -121,7 +119,7 @@ class Worker:
                 turn = self._turn(*taken)
                 me.active.add(turn.operation)
                 if turn.record.plan is None:
-                    with _bound(turn.record):
+                    with turn.bound():
                         self._plan(tx, turn)
                 return turn
         except BaseException as error:
@@ -153,6 +151,7 @@ class Worker:
 
     def _plan(self, tx: Tx, turn: Turn) -> None:
         handler, command = self._handler(turn.record)
+        portals.hold(tx)
         try:
             turn.require_in_time(tx.now)
             plan = handler.plan(command, self._context(tx, turn.record))
@@ -192,6 +191,7 @@ class Worker:
         world = self._ports.world(turn)
         try:
             if turn.record.phase is Phase.RUNNING:
+                turn.require_home(handler.local, plan.home, self._identity.head)
                 wait = executor.apply(plan, world, self._pool)
             else:
                 wait = executor.revert(plan, world, self._pool)
@@ -241,10 +241,6 @@ class Worker:
         return self._registry.handler(command), command
 
     def _context(self, tx: Tx, operation: Operation) -> Context:
+        self._site = site.named(tx, self._site)
         view = StoreView(tx, self._identity.dead_after)
         return Context(operation.id, operation.correlation, self._identity.head, tx.now, view, self._site)
-
-
-def _bound(one: Operation) -> AbstractContextManager[None]:
-    """Every line of the log that is written meanwhile says which operation it is about."""
-    return bound_contextvars(operation=one.id, command=one.type, correlation=one.correlation, project=one.project)

@@ -86,7 +86,7 @@ def plan(command: CopyImage, context: Context) -> Plan:
         source, id=context.operation, project=project, name=name, created_at=context.now, parent=source.id, ready=False
     )
     step = CopyStored(source=source.id, image=copy.id, size=source.size, flatten=command.flatten)
-    stages = ((step,), (golden.seal(copy, parent_mark=CLONED),))
+    stages = ((step,), (golden.seal(copy, context.site, parent_mark=CLONED),))
     return Plan((Put(copy),), stages, home=context.head, memo={"source": source.reference})
 
 

@@ -9,6 +9,7 @@ from bmid.handlers.base import Context
 from bmid.messages.base import Command
 from bmid.model.change import Change, Drop
 from bmid.model.entity import Image
+from bmid.model.site import Site
 from bmid.steps.base import Plan
 from bmid.steps.image import SealImage
 
@@ -22,16 +23,17 @@ def reserved(context: Context) -> Image:
     return image
 
 
-def seal(image: Image, *, parent_mark: str | None = None, **more: str) -> SealImage:
+def seal(image: Image, site: Site, *, parent_mark: str | None = None, **more: str) -> SealImage:
     """Golden from then on. With a `parent_mark` it hangs on its parent only where that mark was left."""
-    return SealImage(image=image.id, metadata={**described(image), **more}, parent_mark=parent_mark)
+    return SealImage(image=image.id, metadata={**described(image, site), **more}, parent_mark=parent_mark)
 
 
-def described(image: Image) -> dict[str, Any]:
+def described(image: Image, site: Site) -> dict[str, Any]:
     """What is written beside an image in the storage: enough to make its row again without a database. What is only
     found out while it is made, the step that seals it adds."""
     return {
         "kind": "image",
+        "site": site.id,
         "project": image.project,
         "image": image.name,
         "id": image.id,

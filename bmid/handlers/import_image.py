@@ -108,7 +108,7 @@ def plan(command: ImportImage, context: Context) -> Plan:
     """The bytes into the storage, then sealed."""
     demand.require_free_image(context.view, command.project, command.image)
     image = _image(command, context, {})
-    seal = golden.seal(image)
+    seal = golden.seal(image, context.site)
     if rbd := command.source.rbd:
         limit = context.site.max_size
         copy = CopyForeign(image=image.id, pool=rbd.pool, source=rbd.image, snapshot=rbd.snapshot, limit=limit)

@@ -80,11 +80,10 @@ def plan(command: RestoreDisk, context: Context) -> Plan:
         detail = f"project {command.project} has a disk {name} already"
         raise Refused("disk-exists", detail, todo="Remove it first, or give another name.")
     disk = _placed(view, replace(disk_again(found), name=name))
-    iqn = context.site.target(disk.id)
     step = RestoreStored(
         disk=disk.id,
-        metadata=placement.metadata(disk, image, None, iqn, "parked"),
-        before=placement.metadata(disk, image, None, iqn, "discarded"),
+        metadata=placement.metadata(disk, image, None, context.site, "parked"),
+        before=placement.metadata(disk, image, None, context.site, "discarded"),
     )
     reserve = (Put(replace(disk, state=DiskState.MAKING)),)
     return Plan(reserve, ((step,),), memo={"changed": True, "disk": disk.id, "image": image.reference})

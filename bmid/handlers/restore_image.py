@@ -72,7 +72,7 @@ def plan(command: RestoreImage, context: Context) -> Plan:
     demand.require_free_image(context.view, command.project, command.name or command.image)
     before = image_again(found)
     image = replace(before, name=command.name or command.image, ready=False)
-    metadata = golden.described(image) if image.name != before.name else None
+    metadata = golden.described(image, context.site) if image.name != before.name else None
     step = RestoreStored(image=image.id, metadata=metadata)
     return Plan((Put(image),), ((step,),), memo={"changed": True, "image": image.id})
 

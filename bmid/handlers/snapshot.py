@@ -14,6 +14,7 @@ from bmid.messages.base import Event
 from bmid.model.change import Put
 from bmid.model.entity import Disk, Image
 from bmid.model.name import ImageName, Labels, Text
+from bmid.model.site import Site
 from bmid.steps.base import Plan, Stages
 from bmid.steps.snapshot import DuplicateDisk, FreezeDisk, ThawDisk
 
@@ -74,9 +75,9 @@ def copied(disk: Disk, image: Image) -> Stages:
     return (freeze,), (DuplicateDisk(disk=disk.id, snapshot=image.id, image=image.id),)
 
 
-def sealed(disk: Disk, image: Image) -> Stages:
+def sealed(disk: Disk, image: Image, site: Site) -> Stages:
     """The image is golden, and the disk as it was."""
-    return (golden.seal(image, disk=disk.id),), (ThawDisk(disk=disk.id, snapshot=image.id),)
+    return (golden.seal(image, site, disk=disk.id),), (ThawDisk(disk=disk.id, snapshot=image.id),)
 
 
 def created(

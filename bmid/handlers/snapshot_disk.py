@@ -42,7 +42,7 @@ def plan(command: SnapshotDisk, context: Context) -> Plan:
     """Freeze, copy, seal, thaw: nobody uses what is parked. On this head, where the copy's child is."""
     disk = demand.require_parked(context.view, command.project, command.disk)
     image = snapshot.new_image(command, context, disk)
-    stages = (*snapshot.copied(disk, image), *snapshot.sealed(disk, image))
+    stages = (*snapshot.copied(disk, image), *snapshot.sealed(disk, image, context.site))
     return Plan((Put(image),), stages, home=context.head, memo={"disk": disk.id})
 
 

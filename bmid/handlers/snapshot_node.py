@@ -70,7 +70,7 @@ def plan(command: SnapshotNode, context: Context) -> Plan:
         (quiet, NoteSessions(**home)),
         *snapshot.copied(disk, image),
         (untouched,),
-        *snapshot.sealed(disk, image),
+        *snapshot.sealed(disk, image, context.site),
     )
     return Plan((Put(image),), stages, home=disk.head, memo={"disk": disk.id})
 

@@ -83,8 +83,8 @@ def plan(command: UnmapNode, context: Context) -> Plan:
 
 
 def _parked(context: Context, disk: Disk) -> DescribeDisk:
-    image, iqn = demand.image_of(context.view, disk), context.site.target(disk.id)
-    return DescribeDisk(disk=disk.id, metadata=placement.metadata(parked(disk), image, None, iqn, "parked"))
+    image = demand.image_of(context.view, disk)
+    return DescribeDisk(disk=disk.id, metadata=placement.metadata(parked(disk), image, None, context.site, "parked"))
 
 
 def finish(command: UnmapNode, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:

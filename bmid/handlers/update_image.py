@@ -80,7 +80,8 @@ def plan(command: UpdateImage, context: Context) -> Plan:
         context.view.number()
     image = demand.require_image(context.view, command.image, None, command.project)
     told = _told(command, image)
-    describe = DescribeImage(image=image.id, metadata=golden.described(told), before=golden.described(image))
+    now, before = golden.described(told, context.site), golden.described(image, context.site)
+    describe = DescribeImage(image=image.id, metadata=now, before=before)
     stages = ((describe,),) if told != image else ()
     return Plan(stages=stages, memo={"changed": bool(_changes(command, context.view, image))})
 

@@ -24,24 +24,23 @@ __all__ = ["boot_of", "clone", "describe", "discarded", "exported", "quiet", "re
 def clone(context: Context, disk: Disk, image: Image, node: Node | None) -> CloneDisk:
     """The disk is made."""
     state = "mapped" if node else "parked"
-    metadata = placement.metadata(disk, image, node, context.site.target(disk.id), state)
+    metadata = placement.metadata(disk, image, node, context.site, state)
     return CloneDisk(image=image.id, disk=disk.id, metadata=metadata)
 
 
 def resume(context: Context, disk: Disk, image: Image, node: Node, parked: Disk) -> DescribeDisk:
     """The disk is there, and says where it is from now on; on the way back it says again that it is parked."""
-    iqn = context.site.target(disk.id)
     return DescribeDisk(
         disk=disk.id,
-        metadata=placement.metadata(disk, image, node, iqn, "mapped"),
-        before=placement.metadata(parked, image, None, iqn, "parked"),
+        metadata=placement.metadata(disk, image, node, context.site, "mapped"),
+        before=placement.metadata(parked, image, None, context.site, "parked"),
     )
 
 
 def describe(context: Context, disk: Disk, node: Node) -> DescribeDisk:
     """The disk says where it is."""
-    image, iqn = demand.image_of(context.view, disk), context.site.target(disk.id)
-    return DescribeDisk(disk=disk.id, metadata=placement.metadata(disk, image, node, iqn, "mapped"))
+    image = demand.image_of(context.view, disk)
+    return DescribeDisk(disk=disk.id, metadata=placement.metadata(disk, image, node, context.site, "mapped"))
 
 
 def exported(context: Context, disk: Disk, node: Node, first: Step | None, power: str) -> Stages:
@@ -80,7 +79,7 @@ def removed(disk: Disk) -> Stages:
 def discarded(context: Context, disk: Disk, node: Node | None) -> DiscardDisk:
     """The disk goes; its last metadata say whose it was."""
     image = demand.image_of(context.view, disk)
-    metadata = placement.metadata(disk, image, node, context.site.target(disk.id), "discarded")
+    metadata = placement.metadata(disk, image, node, context.site, "discarded")
     return DiscardDisk(disk=disk.id, metadata=metadata)
 
 

@@ -7,9 +7,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["SHARED", "Finding", "Kind", "Noted", "Remedy", "due", "part"]
+__all__ = ["ABANDONED", "BY_HAND", "ROWLESS", "SHARED", "Finding", "Kind", "Noted", "Remedy", "due", "part"]
 
 SHARED = ""  # the head of what all heads see alike: storage and database
+# Why something may be as it is.
+BY_HAND = "somebody took it away by hand, or the part that keeps it forgot it"
+ABANDONED = "an operation was abandoned, or was carried out on a database that was put back since"
+ROWLESS = "its row is gone: a database was put back, rows were changed by hand, or a mistake of bmid"
 
 
 class Remedy(StrEnum):

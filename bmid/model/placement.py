@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from bmid.errors import Refused, TransientError
 from bmid.model.entity import Disk, Image, Network, Node
+from bmid.model.site import Site
 
 __all__ = ["Home", "choose_address", "choose_home", "metadata"]
 
@@ -65,7 +66,7 @@ def _first_free(first: int, last: int, taken: Container[str]) -> str | None:
     return next((address for address in every if address not in taken), None)
 
 
-def metadata(disk: Disk, image: Image, node: Node | None, iqn: str, state: str) -> dict[str, Any]:
+def metadata(disk: Disk, image: Image, node: Node | None, site: Site, state: str) -> dict[str, Any]:
     """What is written beside the disk in the storage: enough to make the rows of disk and node again without a
     database. One that is parked has no node. No secret is in it: of a seed only that there is one."""
     return {
@@ -74,6 +75,7 @@ def metadata(disk: Disk, image: Image, node: Node | None, iqn: str, state: str) 
         "seeded": disk.seed is not None,
         "portal": disk.portal,
         "kind": "disk",
+        "site": site.id,
         "id": disk.id,
         "name": disk.name,
         "project": disk.project,
@@ -89,7 +91,7 @@ def metadata(disk: Disk, image: Image, node: Node | None, iqn: str, state: str) 
         "head": disk.head,
         "shard": disk.shard,
         "number": disk.number,
-        "iqn": iqn,
+        "iqn": site.target(disk.id),
         "generation": disk.generation,
         "state": state,
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bmid.model.entity import DiskState
-from bmid.model.finding import Finding
+from bmid.model.finding import SHARED, Finding, Kind
 
 __all__ = ["PromisedDisk", "PromisedImage", "Promises"]
 
@@ -33,6 +33,14 @@ class PromisedDisk:
         """For people."""
         return f"disk {self.project}/{self.name}"
 
+    def finding(
+        self, kind: Kind, where: str, what: str, why: str, head: str = SHARED, details: dict[str, str] | None = None
+    ) -> Finding:
+        """Something that is not as it should be about it."""
+        return Finding(
+            kind, self.id, where, what, why, head, self.node, self.project, self.name, details=dict(details or {})
+        )
+
     def home(self, head: str) -> bool:
         """Whether this head has to lead a node to it."""
         return self.state == DiskState.MAPPED and self.head == head
@@ -55,7 +63,7 @@ class Promises:
     are wanted only to put back what leads to a disk, which neither makes nor removes one. `unfinished` are the ids of
     all operations that have not ended; what is named by one is theirs. `nodes` are the disks' ids by the node that
     points there, `trash` is what can be restored, by id, as `disk:p1/d1`. `ledger` is what was found wrong among the
-    rows themselves."""
+    rows themselves, `site` the id that is in all of this site's things."""
 
     disks: Mapping[str, PromisedDisk] = field(default_factory=dict)
     images: Mapping[str, PromisedImage] = field(default_factory=dict)
@@ -65,6 +73,7 @@ class Promises:
     restored: frozenset[str] = frozenset()
     unfinished: frozenset[str] = frozenset()
     ledger: tuple[Finding, ...] = ()
+    site: str = ""
 
     def busy(self, disk: PromisedDisk) -> bool:
         """Whether somebody is at work on the disk, or on its node."""

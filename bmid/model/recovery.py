@@ -36,7 +36,8 @@ class Doubt:
 @dataclass
 class Recovery:
     """All rows that follow from a storage. `heads`: the shards of each with their portals, as nodes were told;
-    `number`: the highest of all targets; `iqns`: what nodes were told their targets are called, by disk."""
+    `number`: the highest of all targets; `iqns`: what nodes were told their targets are called, by disk; `elsewhere`:
+    how much was left out because it is not this site's."""
 
     projects: dict[str, Project] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Recovery:
     portals: dict[str, Portal] = field(default_factory=dict)
     iqns: dict[str, str] = field(default_factory=dict)
     number: int = 0
+    elsewhere: int = 0
     doubts: list[Doubt] = field(default_factory=list)
 
     def changes(self) -> Iterator[Put]:

@@ -5,17 +5,19 @@ What is written is decided in placement.py and in the handlers of images; what r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bmid.errors import Refused
 from bmid.model.entity import Firmware
 from bmid.model.name import DiskName, ImageName, Labels, Mac, NodeName, ProjectName
 
-__all__ = ["DiskNote", "ImageNote", "N", "Remnant", "read_note"]
+__all__ = ["DiskNote", "ImageNote", "N", "Remnant", "of_one_site", "read_note"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,24 @@ class DiskNote(_Note):
         if self.state == "mapped" and not (self.node and self.macs and self.boot_mac and self.head and self.shard):
             raise ValueError("it is mapped, and doesn't say to which node, or where")
         return self
+
+
+def of_one_site(found: Sequence[Remnant], wanted: str | None) -> tuple[Sequence[Remnant], str]:
+    """What is of one site, and the id of that site; empty where nothing says of which it is, as an early version
+    did not. Such things are of the only site there is, and where there are several, of none.
+
+    Refused `several-sites` where it has to be said which is `wanted`, and `site-unknown` where nothing is of that one.
+    """
+    count = Counter(str(one.metadata["site"]) for one in found if one.metadata.get("site"))
+    if wanted is None and len(count) > 1:
+        detail = "things of several sites are in this storage: "
+        detail += ", ".join(f"{number} of {site}" for site, number in count.most_common())
+        raise Refused("several-sites", detail, todo="Say which with --site; those of the others stay as they are.")
+    if wanted is not None and wanted not in count:
+        raise Refused("site-unknown", f"nothing in this storage is of site {wanted}", todo="Leave --site out.")
+    site = wanted or next(iter(count), "")
+    ours = {site, None} if len(count) < 2 else {site}
+    return [one for one in found if (one.metadata.get("site") or None) in ours], site
 
 
 def read_note(kind: type[N], one: Remnant) -> N | str:

@@ -9,9 +9,11 @@ __all__ = ["Site"]
 
 @dataclass(frozen=True)
 class Site:
-    """Seconds and bytes. `boot_attempts` counts power cycles by us, the first included. `trash_days`: what is removed
-    can be brought back so long."""
+    """Seconds and bytes. `id` is in all that the site puts into a storage, and no other site has it; empty where nobody
+    asked the database for it. `boot_attempts` counts power cycles by us, the first included. `trash_days`: what is
+    removed can be brought back so long."""
 
+    id: str = ""
     iqn_prefix: str = "iqn.2026-11.org.example.bmi"
     network: str = "default"
     boot_deadline: float = 600.0

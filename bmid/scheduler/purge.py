@@ -1,21 +1,24 @@
-"""Empties the trash: what has expired, and what no row explains. What has not expired is never touched.
+"""Empties the trash: what has expired, and what our operations have undone or abandoned. What has not expired is never
+touched, and neither is what may be another site's, in a pool that several share.
 
 A round a minute removes a few entries, what hangs on others before those, and ends where the storage has become slow:
 it is asked for a sign of life before each removal, and what takes many times as long as half of the last ones took is
-slow. What lasts becomes the usual. Where the storage is nearly full, what has expired goes without either limit.
+slow. What lasts becomes the usual. Where the storage is nearly full, what has expired goes without either limit. An
+entry that can't be removed holds up no other.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from statistics import median
 
 import structlog
 
 from bmid.drivers.base import Storage, TrashEntry
+from bmid.errors import BmiError, TransientError
 from bmid.store import claims, trash
 from bmid.store.database import Database
 
@@ -27,7 +30,8 @@ URGENT_AT_ONCE = 500
 LONGEST = 100.0  # seconds of a round
 LEASE = 180.0  # seconds; a round and its pause fit in
 GRACE = timedelta(minutes=1)  # whoever restores looks at the expiry first, and writes its row soon
-LOOKS = 10  # rounds, of which one looks for what no row explains, and at how full the storage is
+LOOKS = 10  # rounds, of which one looks for what no row explains, at how full the storage is, and tries again
+FAILURES = 3  # in a row, after which it is not for the entries that they can't be removed
 
 
 class Pace:
@@ -72,16 +76,20 @@ class Purge:
         self._pace = Pace(timer)
         self._round = 0
         self._full = False
+        self._bad: set[str] = set()
 
     def run_once(self) -> int:
         """One round; how many entries were removed."""
         with self._database.write() as tx:
             if not claims.take_role(tx, "purge", self._holder, LEASE):
                 return 0
+            trash.hush(tx, tx.now - GRACE)
         thorough, self._round = self._round % LOOKS == 0, self._round + 1
         if thorough or self._full:
             self._full = self._is_full()
-        return _Round(self._database, self._storage, self._timer, self._pace, self._full).run(thorough)
+        if thorough:
+            self._bad.clear()
+        return _Round(self._database, self._storage, self._timer, self._pace, self._full, self._bad).run(thorough)
 
     def _is_full(self) -> bool:
         usage = self._storage.usage()
@@ -101,10 +109,16 @@ class Purge:
 
 
 class _Round:
-    """What is removed in one go."""
+    """What is removed in one go. `bad` are ids of what can't be: they are noted there, and not tried."""
 
     def __init__(
-        self, database: Database, storage: Storage, timer: Callable[[], float], pace: Pace, urgent: bool
+        self,
+        database: Database,
+        storage: Storage,
+        timer: Callable[[], float],
+        pace: Pace,
+        urgent: bool,
+        bad: set[str],
     ) -> None:
         self._database = database
         self._storage = storage
@@ -113,12 +127,15 @@ class _Round:
         self._urgent = urgent
         self._room = URGENT_AT_ONCE if urgent else AT_ONCE
         self._end = timer() + LONGEST
+        self._bad = bad
         self._slow = False
+        self._failures = 0
         self.removed = 0
 
     def run(self, thorough: bool) -> int:
         """What has expired; if it is `thorough`, what no row explains before it."""
-        due = self._due()
+        tried: set[str] = set(self._bad)
+        due = self._due(tried)
         if not (due or thorough):
             return 0
         entries = self._storage.trash()
@@ -126,37 +143,37 @@ class _Round:
             for entry in self._unexplained(entries):
                 if self._goes_on():
                     self._remove(entry)
-        tried: set[str] = set()
         by_id = _by_id(entries)
         # When its children are gone, what they were made of is due as well.
-        while (due := [one for one in due if one not in tried]) and not self._over:
+        while due and not self._over:
             for identity in due:
                 if self._goes_on():
                     tried.add(identity)
                     self._forget(identity, by_id.get(identity, ()))
-            due = self._due()
+            due = self._due(tried)
         if self.removed or self._slow:
             log.info("trash.purged", removed=self.removed, urgent=self._urgent, stopped_as_slow=self._slow)
         return self.removed
 
-    def _due(self) -> Sequence[str]:
+    def _due(self, tried: Collection[str]) -> Sequence[str]:
         with self._database.read() as tx:
-            return trash.due(tx, tx.now - GRACE, self._room)
+            return trash.due(tx, tx.now - GRACE, self._room, tried)
 
     def _unexplained(self, entries: Sequence[TrashEntry]) -> Sequence[TrashEntry]:
-        """What was abandoned or undone. Listed first and held against rows then: what is removed meanwhile has one."""
+        """What our operations abandoned or undid; all things are called like those that made them. Listed first and
+        held against rows then: what is removed meanwhile has one."""
         with self._database.read() as tx:
-            known = trash.explained(tx)
+            known, ours = trash.explained(tx), trash.begun(tx)
         if not known:
             # A new database beside a storage in use, or a site that has nothing yet: not for us to tell.
             if entries:
                 log.warning("trash.unknown", entries=len(entries), todo="Is this the database that belongs to it?")
             return []
-        return [entry for entry in entries if entry.spoiled or entry.id not in known]
+        return [entry for entry in entries if (entry.spoiled if entry.id in known else entry.id in ours)]
 
     @property
     def _over(self) -> bool:
-        return self._slow or self.removed >= self._room or self._timer() >= self._end
+        return self._slow or self._failures >= FAILURES or self.removed >= self._room or self._timer() >= self._end
 
     def _goes_on(self) -> bool:
         """Whether there is time and room for one more, and the storage is as quick as usual."""
@@ -166,7 +183,14 @@ class _Round:
         return not self._slow
 
     def _remove(self, entry: TrashEntry) -> bool:
-        gone = self._storage.purge(entry)
+        try:
+            gone = self._storage.purge(entry)
+        except BmiError as error:
+            self._bad.add(entry.id)
+            self._failures += isinstance(error, TransientError)
+            log.warning("trash.not_purged", entry=entry.key, kind=entry.kind, id=entry.id, detail=str(error))
+            return False
+        self._failures = 0
         self.removed += gone
         return gone
 

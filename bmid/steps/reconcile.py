@@ -84,7 +84,7 @@ class DiscardOrphan(Step):
         except TransientError as error:
             if error.problem.slug != "owner-unclear":
                 raise
-            return None
+            return next(iter(error.problem.extra["clients"]), None)
 
 
 class RemovePartial(Step):

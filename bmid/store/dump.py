@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json
 from sqlalchemy import JSON, Column, Table, Text, bindparam, cast, delete, func, insert, select, text, update
 
-from bmid.store import heads
+from bmid.store import heads, site
 from bmid.store.column import Instant
 from bmid.store.database import Tx
 from bmid.store.rows import upsert
@@ -25,7 +25,7 @@ __all__ = ["LEAP", "clear", "columns", "counts", "fill", "occupied", "raise_numb
 BATCH = 500
 LEAP = 1000  # numbers of targets that may have been given since, and that nobody remembers
 # What heads write of themselves and of what they see, on a database that holds nothing yet.
-PASSING = ("head", "portal", "network", "claim", "counter", "finding", "look")
+PASSING = ("head", "portal", "network", "claim", "counter", "finding", "look", "identity")
 
 
 def tables() -> Sequence[str]:
@@ -103,14 +103,15 @@ def _table(name: str) -> Table:
     return METADATA.tables[name]
 
 
-def settle(tx: Tx) -> None:
+def settle(tx: Tx, fresh: str) -> None:
     """After rows of an earlier moment were put back: no head is at work and none counts as dead, nobody has a claim,
-    and no number is given to a target that a later one may have had."""
+    and neither target nor event gets a number that a later one may have had."""
     tx.execute(update(head).values(instance=heads.GONE, seen_at=tx.now))
     tx.execute(update(claim).values(holder=None, operation=None, expires_at=None))
     tx.execute(update(operation).where(operation.c.ended_at.is_(None)).values(claimed_until=None))
     highest = tx.execute(select(counters.c.value).where(counters.c.name == "target")).scalar()
     raise_number(tx, (highest or 0) + LEAP)
+    site.begin_anew(tx, site.keep(tx, fresh))
 
 
 def raise_number(tx: Tx, to: int) -> None:

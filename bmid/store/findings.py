@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from bmid.model.finding import SHARED, Finding, Kind, Noted, part
 from bmid.model.promise import PromisedDisk, PromisedImage, Promises
-from bmid.store import ledger
+from bmid.store import ledger, site
 from bmid.store.database import Tx
 from bmid.store.rows import upsert
 from bmid.store.schema import disk, finding, image, look, node, operation, operation_key, trash
@@ -63,6 +63,7 @@ def promises(tx: Tx, ends: Mapping[str, Sequence[str]] | None = None, retention:
         nodes={row.name: row.disk for row in tx.execute(NODES)},
         trash={row.id: f"{row.kind}:{row.project}/{row.name}" for row in tx.execute(TRASH)},
         ledger=tuple(ledger.faults(tx, ends, retention)) if ends is not None else (),
+        site=site.identifier(tx),
     )
 
 

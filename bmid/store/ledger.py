@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import TextClause, and_, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import BigInteger, TextClause, and_, bindparam, delete, func, or_, select, text, update
 
 from bmid.errors import Problem
 from bmid.messages.operation import OperationFailed
 from bmid.model.finding import Finding, Kind
 from bmid.model.operation import Phase
-from bmid.store import operations, outbox
+from bmid.store import operations, outbox, site
 from bmid.store.column import Instant
 from bmid.store.database import Tx
 from bmid.store.outbox import Cause
@@ -29,7 +29,8 @@ _LOST = "rows were changed by hand, or a database was put back"
 
 
 def _gaps(columns: str, where: str) -> TextClause:
-    """Neighbours that are more than 1 apart, and subjects whose counter is beyond their last event."""
+    """Neighbours that are more than 1 apart, and subjects whose counter is beyond their last event. The leap to the
+    epoch of a database that was put back or made again is none."""
     following = (
         "coalesce(lead(n) OVER (PARTITION BY subject ORDER BY n),"
         " (SELECT value + 1 FROM counter WHERE counter.name = numbered.counted))"
@@ -38,8 +39,9 @@ def _gaps(columns: str, where: str) -> TextClause:
     neighbours = f"SELECT subject, n, at, {following} AS following FROM ({numbered}) AS numbered"  # noqa: S608
     return text(
         f"SELECT subject, n, following FROM ({neighbours}) AS neighbours"  # noqa: S608
-        f" WHERE following > n + 1 AND at > :since ORDER BY n LIMIT {MOST}"
-    ).bindparams(bindparam("since", type_=Instant))
+        " WHERE following > n + 1 AND at > :since AND NOT (n <= :epoch AND :epoch < following)"
+        f" ORDER BY n LIMIT {MOST}"
+    ).bindparams(bindparam("since", type_=Instant), bindparam("epoch", type_=BigInteger))
 
 
 SEQUENCES = _gaps(
@@ -55,7 +57,7 @@ def faults(tx: Tx, ends: Mapping[str, Sequence[str]], retention: timedelta) -> I
     since = tx.now - retention + BORDER
     yield from _ends(tx, ends, since)
     for kind, query in ((Kind.SEQUENCE_GAP, SEQUENCES), (Kind.POSITION_GAP, POSITIONS)):
-        for row in tx.execute(query, {"since": since}):
+        for row in tx.execute(query, {"since": since, "epoch": site.began(tx)}):
             first, last = row.n + 1, row.following - 1
             which = f"{first}" if first == last else f"{first} to {last}"
             of = f" of {row.subject}" if row.subject else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Table, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import BigInteger, Boolean, Table, bindparam, delete, func, insert, select, text, update
 
 from bmid.messages.base import Event
 from bmid.messages.envelope import Envelope
@@ -19,7 +19,7 @@ from bmid.model.ident import uuid7
 from bmid.store.column import Instant
 from bmid.store.database import Conflict, Tx
 from bmid.store.rows import per_dialect
-from bmid.store.schema import counter, outbox
+from bmid.store.schema import counter, identity, outbox
 
 __all__ = ["Cause", "Unpublished", "again", "assign", "emit", "forget", "mark", "take_number", "unpublished", "waiting"]
 
@@ -50,12 +50,24 @@ class Unpublished:
     asked: int
 
 
+def _raised(insert: Callable[[Table], Any], first: Any) -> Any:
+    """Raise a counter by `by`; where there is none it begins behind `first`."""
+    by = bindparam("by", type_=BigInteger)
+    statement = insert(counter).values(name=bindparam("name"), value=by + first)
+    more = {"value": counter.c.value + by}
+    return statement.on_conflict_do_update(index_elements=["name"], set_=more).returning(counter.c.value)
+
+
 @per_dialect
 def RAISE(insert: Callable[[Table], Any]) -> Any:  # noqa: N802 - a statement
-    """Raise a counter, made where there is none."""
-    statement = insert(counter)
-    by = {"value": counter.c.value + statement.excluded.value}
-    return statement.on_conflict_do_update(index_elements=["name"], set_=by).returning(counter.c.value)
+    """What counts from 1."""
+    return _raised(insert, 0)
+
+
+@per_dialect
+def COUNT(insert: Callable[[Table], Any]) -> Any:  # noqa: N802 - a statement
+    """What counts events: from the site's epoch on."""
+    return _raised(insert, func.coalesce(select(identity.c.epoch).limit(1).scalar_subquery(), 0))
 
 
 INSERT = insert(outbox)
@@ -81,12 +93,16 @@ MARK = text("UPDATE outbox SET published_at = :moment, unrouted = :lost WHERE id
 
 def take_number(tx: Tx, name: str) -> int:
     """Raise the counter of that name and return it: 1, 2, 3... for ever."""
-    return int(tx.execute(RAISE(tx), {"name": name, "value": 1}).scalar_one())
+    return int(tx.execute(RAISE(tx), {"name": name, "by": 1}).scalar_one())
+
+
+def _count(tx: Tx, name: str, by: int) -> int:
+    return int(tx.execute(COUNT(tx), {"name": name, "by": by}).scalar_one())
 
 
 def emit(tx: Tx, event: Event, cause: Cause) -> str:
     """Write the event down; returns its id. It goes out after the commit."""
-    number = take_number(tx, f"event:{event.subject()}")
+    number = _count(tx, f"event:{event.subject()}", 1)
     identifier = str(uuid7(tx.now, os.urandom(10)))
     envelope = Envelope(
         id=identifier,
@@ -118,9 +134,8 @@ def assign(tx: Tx, limit: int) -> int:
     """Give positions to events that have none, in outbox order; how many."""
     rows = [row.id for row in tx.execute(UNNUMBERED, {"most": limit})]
     if rows:
-        last = int(tx.execute(RAISE(tx), {"name": "position", "value": len(rows)}).scalar_one())
-        first = last - len(rows) + 1
-        _place(tx, rows, first)
+        last = _count(tx, "position", len(rows))
+        _place(tx, rows, last - len(rows) + 1)
     return len(rows)
 
 

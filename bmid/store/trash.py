@@ -11,7 +11,7 @@ from bmid.store import schema
 from bmid.store.database import Tx
 from bmid.store.outbox import take_number
 
-__all__ = ["due", "expire", "explained", "forget", "kept"]
+__all__ = ["begun", "due", "expire", "explained", "forget", "hush", "kept"]
 
 TRASH = schema.trash.c
 
@@ -26,10 +26,10 @@ def _absent() -> Sequence[ColumnElement[bool]]:
     )
 
 
-def due(tx: Tx, before: datetime, limit: int) -> Sequence[str]:
-    """Ids of what expired before that moment and may go now, the first to expire first. What hangs on another goes
-    before it."""
-    rows = select(TRASH.id).where(TRASH.expires_at < before, *_absent())
+def due(tx: Tx, before: datetime, limit: int, tried: Collection[str] = ()) -> Sequence[str]:
+    """Ids of what expired before that moment and may go now, the first to expire first, but for what was tried. What
+    hangs on another goes before it."""
+    rows = select(TRASH.id).where(TRASH.expires_at < before, TRASH.id.not_in(list(tried)), *_absent())
     return list(tx.execute(rows.order_by(TRASH.expires_at, TRASH.id).limit(limit)).scalars())
 
 
@@ -56,6 +56,21 @@ def explained(tx: Tx) -> Collection[str]:
     # In this order: what is removed meanwhile, or brought back, is seen at least once.
     tables = (schema.image, schema.disk, schema.trash, schema.image, schema.disk)
     return {identity for table in tables for identity in tx.execute(select(table.c.id)).scalars()}
+
+
+def begun(tx: Tx) -> Collection[str]:
+    """Ids of all operations that are remembered: what is called like one was made by it, and so by this site."""
+    return set(tx.execute(select(schema.operation.c.id)).scalars())
+
+
+def hush(tx: Tx, before: datetime) -> int:
+    """The seeds of what expired before that moment go, with the secrets in them: they were kept for a restore, and
+    there is none any more. How many."""
+    rows = select(TRASH.id, TRASH.row).where(TRASH.expires_at < before, TRASH.kind == "disk")
+    told = [(one.id, one.row) for one in tx.execute(rows) if one.row.get("seed")]
+    for identity, row in told:
+        tx.execute(update(schema.trash).where(TRASH.id == identity).values(row={**row, "seed": None}))
+    return len(told)
 
 
 def forget(tx: Tx, identity: str) -> None:

@@ -18,7 +18,7 @@ from bmid.errors import PermanentError, TransientError
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.model.finding import Kind
 from bmid.store import findings, schema
-from tests.support.bench import Bench
+from tests.support.bench import SITE, Bench
 from tests.support.recipe_site import ORPHAN, look, orphan
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -94,7 +94,7 @@ def orphans(bench: Bench) -> None:
     (disk,) = bench.view().disks()
     image = "a" * 32
     bench.storage.create_image(image, 512)
-    bench.storage.seal_image(image, {"kind": "image", "id": image, "project": "p1", "image": "gone"})
+    bench.storage.seal_image(image, {"kind": "image", "site": SITE, "id": image, "project": "p1", "image": "gone"})
     iqn = bench.site.target(ORPHAN)
     bench.target.create("0", Export(99, iqn, Backing("rdwr", f"memory:{ORPHAN}"), "10.77.0.99", ORPHAN, "secret"))
     entry = next(iter(bench.boot.entries.values()))
@@ -109,7 +109,8 @@ ORPHANS = {"disk-orphaned", "image-orphaned", "target-orphaned", "pointer-orphan
 
 
 def test_orphans_go_after_two_looks_and_the_quarantine_and_not_before(bench: Bench) -> None:
-    """A disk after its target, since a node may use it until then. What is in the storage goes to the trash."""
+    """A disk, and what leads to it, after its target, since a node may use it until then. What is in the storage goes
+    to the trash."""
     orphans(bench)
     assert set(look(bench)["findings"]) == ORPHANS
     bench.clock.advance(DAY - 60)
@@ -117,8 +118,8 @@ def test_orphans_go_after_two_looks_and_the_quarantine_and_not_before(bench: Ben
     assert set(noted(bench)) == ORPHANS
     bench.clock.advance(120)
     told = look(bench)
-    assert (told["mended"], told["failed"]) == (len(ORPHANS) - 1, 0)
-    assert set(look(bench)["findings"]) == {"disk-orphaned"}
+    assert (told["mended"], told["failed"]) == (len(ORPHANS) - 3, 0)
+    assert set(look(bench)["findings"]) == {"disk-orphaned", "pointer-orphaned", "seed-orphaned"}
     assert bench.unexplained() == []
     assert {(one.kind, one.id) for one in bench.storage.trash()} == {("disk", ORPHAN), ("image", "a" * 32)}
     assert look(bench)["findings"] == {}
@@ -141,14 +142,17 @@ def test_an_orphan_that_was_gone_meanwhile_begins_its_quarantine_anew(bench: Ben
     assert look(bench)["mended"] == 0
 
 
-def test_a_disk_that_no_row_knows_and_somebody_uses_stays(bench: Bench) -> None:
+@pytest.mark.parametrize("clients", [1, 2])
+def test_a_disk_that_no_row_knows_and_somebody_uses_stays(bench: Bench, clients: int) -> None:
+    """One, or several."""
     orphan(bench)
-    bench.storage.open(ORPHAN, "10.9.9.9:0/1")
+    for number in range(clients):
+        bench.storage.open(ORPHAN, f"10.9.9.9:0/{number}")
     look(bench)
     bench.clock.advance(2 * DAY)
     told = look(bench)
     assert (told["mended"], told["failed"]) == (0, 1)
-    assert bench.storage.has_open(ORPHAN, "10.9.9.9:0/1")
+    assert bench.storage.has_open(ORPHAN, "10.9.9.9:0/0")
 
 
 def test_a_target_that_no_row_knows_is_not_taken_from_a_node_that_has_logged_in(bench: Bench) -> None:
@@ -159,11 +163,14 @@ def test_a_target_that_no_row_knows_is_not_taken_from_a_node_that_has_logged_in(
     bench.target.create("0", export)
     bench.target.admit("0", export)
     bench.target.log_in("0", 99, address="10.77.0.99", user=ORPHAN, secret="secret")
+    entry = next(iter(bench.boot.entries.values()))
+    bench.boot.entries["10.77.0.99"] = replace(entry, address="10.77.0.99", disk=ORPHAN)
     look(bench)
     bench.clock.advance(2 * DAY)
     told = look(bench)
     assert (told["mended"], told["failed"]) == (0, 1)
     assert bench.target.status("0", 99) is not None
+    assert "10.77.0.99" in bench.boot.entries, "it is led there when it boots again"
 
 
 def test_strangers_are_told_of_and_never_touched(bench: Bench) -> None:

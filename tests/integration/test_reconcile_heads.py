@@ -13,6 +13,7 @@ from sqlalchemy import update
 from bmid.engine.keeper import Keeper
 from bmid.errors import TransientError
 from bmid.fsck import Fsck
+from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.scheduler.reconciling import Reconciling
 from bmid.settings import Settings
 from bmid.store.heads import Presence
@@ -81,6 +82,16 @@ def test_only_one_head_orders_and_what_all_share_is_looked_at_once(bench: Bench)
     assert scheduler(bench).run_once() == 2
     assert scheduler(bench, holder="h2/i9").run_once() == 0, "it has not the role"
     assert sorted(orders(bench)) == [("h1", True), ("h2", False)]
+
+
+def test_what_is_mended_is_gone_for_a_head_that_never_looks_at_what_all_share(bench: Bench) -> None:
+    """Else it would have its disks fenced and exported again at each look."""
+    (disk,) = bench.view().disks()
+    bench.storage.open(disk.id, "10.9.9.9:0/1")
+    for expected in ({"owner-astray": 1}, {"owner-astray": 1}, {}, {}):
+        one = bench.submit(ReconcileSite(head="h1"))
+        bench.settle()
+        assert bench.final(one.id)["data"]["findings"] == expected
 
 
 def test_nobody_looks_unasked_where_the_settings_say_so(bench: Bench) -> None:

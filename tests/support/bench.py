@@ -36,7 +36,7 @@ from bmid.model.chap import chap_secret
 from bmid.model.entity import Network
 from bmid.model.operation import Operation
 from bmid.model.site import Site
-from bmid.store import networks
+from bmid.store import networks, site
 from bmid.store.heads import Presence
 from bmid.store.migration import migrate
 from tests.support.accident import Trip, Wired, WiredDatabase
@@ -44,9 +44,10 @@ from tests.support.letter import Letter
 from tests.support.record import Record
 from tests.support.twin import InlineExecutor, LinkedTarget, VirtualClock, remembered
 
-__all__ = ["LEASE", "Bench", "Letter"]
+__all__ = ["LEASE", "SITE", "Bench", "Letter"]
 
 LEASE = 30.0
+SITE = "5" * 32
 NETWORK = Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260")
 MIB = 1 << 20
 TWINS = ("storage", "target", "boot", "power", "imaging", "seeds")
@@ -95,6 +96,7 @@ class Bench(Record):
         """The head begins: its row, its network."""
         with self.database.write() as tx:
             networks.keep(tx, NETWORK)
+            site.keep(tx, SITE)
         address = NETWORK.portal.partition(":")[0]
         presence = Presence({shard: f"{address}:{3260 + int(shard)}" for shard in self.target.shards})
         Keeper(self.database, self.identity, presence).start()

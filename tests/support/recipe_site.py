@@ -8,7 +8,7 @@ from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.handlers.remove_orphan import RemoveOrphan
 from bmid.model.finding import Kind
 from bmid.model.operation import Operation
-from tests.support.bench import Bench
+from tests.support.bench import SITE, Bench
 from tests.support.recipe import Recipe
 
 __all__ = ["ORPHAN", "SITE_RECIPES", "look", "orphan"]
@@ -18,7 +18,7 @@ ORPHAN = "0" * 31 + "9"
 
 def orphan(bench: Bench, identifier: str = ORPHAN) -> None:
     """A disk that says that it is ours, and has no row."""
-    metadata = {"kind": "disk", "id": identifier, "project": "p1", "name": "old"}
+    metadata = {"kind": "disk", "site": SITE, "id": identifier, "project": "p1", "name": "old"}
     bench.storage.clone(bench.view().images()[0].id, identifier, metadata)
 
 

@@ -17,7 +17,7 @@ from bmid.steps.sighting import Sightings
 PREFIX = "iqn.2026-11.org.example.bmi"
 DISK = PromisedDisk("d1", "p1", "n1-disk", "mapped", 7, "n1", "10.0.0.7", "h1", "s0", 3, "client.1", seeded=True)
 IMAGE = PromisedImage("i1", "p1", "debian", ready=True)
-ROWS = Promises({"d1": DISK}, {"i1": IMAGE}, {"n1": "d1"})
+ROWS = Promises({"d1": DISK}, {"i1": IMAGE}, {"n1": "d1"}, site="us")
 TARGET = ExportStatus(7, f"{PREFIX}:d1", "pool/disk-d1", "d1", ("10.0.0.7",), (), "/seeds/d1.iso")
 POINTER = Pointer("10.0.0.7", "d1", 3, f"{PREFIX}:d1")
 STORED = (Stored("disk", "d1", {"id": "d1"}), Stored("image", "i1", {"id": "i1"}), Stored("trash", "old"))
@@ -90,11 +90,11 @@ CASES: dict[str, tuple[Promises, Sightings, Kind, str, str]] = {
     "another client": (ROWS, sighted(owners={"d1": "client.2"}), Kind.OWNER_ASTRAY, "d1", "client.2"),
     "no client": (ROWS, sighted(owners={"d1": None}), Kind.OWNER_ASTRAY, "d1", "by nobody"),
     "a disk without a row": (
-        ROWS, sighted(stored=(*STORED, Stored("disk", "d9", {"id": "d9", "name": "x", "project": "p1"}))),
+        ROWS, sighted(stored=(*STORED, Stored("disk", "d9", {"id": "d9", "name": "x", "project": "p1", "site": "us"}))),
         Kind.DISK_ORPHANED, "d9", "p1/x",
     ),
     "an image without a row": (
-        ROWS, sighted(stored=(*STORED, Stored("image", "i9", {"id": "i9"}))), Kind.IMAGE_ORPHANED, "i9", "no row",
+        ROWS, sighted(stored=(*STORED, Stored("image", "i9", {"id": "i9", "site": "us"}))), Kind.IMAGE_ORPHANED, "i9", "no row",
     ),
     "a snapshot of nobody": (
         ROWS, sighted(stored=(replace(STORED[0], snapshots=("op",)), STORED[1])),
@@ -123,8 +123,24 @@ CASES: dict[str, tuple[Promises, Sightings, Kind, str, str]] = {
         ROWS, sighted(stored=(*STORED, Stored("disk", "d9"))), Kind.STRANGER, "d9", "nothing in it says",
     ),
     "a disk of another site": (
-        ROWS, sighted(stored=(*STORED, Stored("disk", "d9", {"id": "d9", "iqn": "iqn.2026-11.elsewhere:d9"}))),
-        Kind.STRANGER, "d9", "nothing in it says",
+        ROWS, sighted(stored=(*STORED, Stored("disk", "d9", {"id": "d9", "site": "us", "iqn": "iqn.2026-11.else:d9"}))),
+        Kind.STRANGER, "d9", "like ours",
+    ),
+    "a disk of another site with the same prefix": (
+        ROWS, sighted(stored=(*STORED, Stored("disk", "d9", {"id": "d9", "site": "them", "iqn": f"{PREFIX}:d9"}))),
+        Kind.STRANGER, "d9", "of site them",
+    ),
+    "an image of another site": (
+        ROWS, sighted(stored=(*STORED, Stored("image", "i9", {"id": "i9", "site": "them", "project": "p1"}))),
+        Kind.STRANGER, "i9", "of site them",
+    ),
+    "an image that doesn't say of which site": (
+        ROWS, sighted(stored=(*STORED, Stored("image", "i9", {"id": "i9", "project": "p1"}))),
+        Kind.STRANGER, "i9", "nothing in it says",
+    ),
+    "an image of a site, for a database that knows of none": (
+        rows(site=""), sighted(stored=(*STORED, Stored("image", "i9", {"id": "i9", "site": "them"}))),
+        Kind.STRANGER, "i9", "of site them",
     ),
     "a stranger at the target": (
         ROWS, sighted(targets={"s0": (TARGET, replace(STRAY, iqn="iqn.2000-01.other:x"))}),
@@ -234,5 +250,14 @@ def test_a_finding_knows_the_part_that_was_looked_at_for_it() -> None:
         ("target s0", "target s0"),
         ("boot 10.0.0.9", "boot"),
         ("seed", "seed"),
+        ("owner", "owner"),
     ):
         assert part(Finding(Kind.STRANGER, "x", place, "what")) == wanted
+
+
+def test_each_finding_names_a_part_that_a_look_names_too() -> None:
+    """Else it is never gone again, where that part was not looked at beside it."""
+    parts = {"storage", "database", "target s0", "boot", "seed", "owner", "staging", "exports"}
+    for given, seen, _, _, _ in CASES.values():
+        assert {part(one) for one in compare(given, seen)} <= parts
+    assert {part(one) for one in compare(ROWS, sighted(owners={"d1": None}))} == {"owner"}

@@ -11,6 +11,7 @@ from bmid.errors import Refused
 from bmid.handlers import copy_image, export_image, golden, import_image, remove_image, update_image
 from bmid.model.change import Drop, Put
 from bmid.model.entity import Image, ImageDefault, default_id
+from bmid.model.site import Site
 from bmid.steps.base import Plan
 from bmid.steps.copy import CLONED, CopyForeign, CopyStored
 from bmid.steps.export import WRITTEN, PlaceFile, ReleaseForeign, WriteFile, WriteForeign
@@ -36,7 +37,7 @@ def copied(name: str = "copy", **values: Any) -> Image:
 def test_a_copy_is_made_and_sealed_and_takes_all_that_is_said_of_the_original_along() -> None:
     """Its row is there first, and names the original, which can't be removed meanwhile."""
     plan = copy_image.plan(copy_image.CopyImage(**COPY), context(project(), image(**FULL)))
-    seal = golden.described(copied())
+    seal = golden.described(copied(), Site())
     assert (seal["id"], seal["parent"], seal["labels"]) == (OPERATION, "id-debian", copied().labels)
     assert plan == Plan(
         (Put(copied()),),

@@ -18,6 +18,7 @@ from bmid.handlers import (
 )
 from bmid.model.change import Drop, Put
 from bmid.model.entity import BootStage, DiskState
+from bmid.model.site import Site
 from bmid.steps.base import Plan
 from bmid.steps.boot import ClearBoot, PointBoot
 from bmid.steps.disk import CloneDisk, DiscardDisk
@@ -182,7 +183,7 @@ def test_an_import_receives_looks_copies_seals_and_tidies_up() -> None:
     source = {"upload": "0" * 64}
     command = import_image.ImportImage(project="p1", image="new", source=source, format="qcow2", sha256="0" * 64)
     plan = import_image.plan(command, context(project()))
-    metadata = golden.described(plan.reserve[0].entity)  # type: ignore[arg-type]
+    metadata = golden.described(plan.reserve[0].entity, Site())  # type: ignore[arg-type]
     assert plan.stages == (
         (ReceiveUpload(deadline=NOW + timedelta(seconds=3600)),),
         (InspectFile(file=None, format="qcow2", sha256="0" * 64),),

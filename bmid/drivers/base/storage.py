@@ -187,7 +187,7 @@ class Storage(ABC):
     def owner(self, disk: str) -> str | None:
         """The address of the one client that has the disk open; None where the storage knows no owners.
 
-        TransientError `owner-unclear` where there is none, or more than one.
+        TransientError `owner-unclear` where there is none, or more than one; its problem names them as `clients`.
         """
 
     @abstractmethod

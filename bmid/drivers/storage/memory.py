@@ -166,7 +166,8 @@ class MemoryStorage(Memory, Storage):
         with self._lock:
             owners = self._disks[disk].owners if disk in self._disks else ()
         if len(owners) != 1:
-            raise TransientError("owner-unclear", f"disk {disk} is open at {len(owners)} clients: {sorted(owners)}")
+            detail = f"disk {disk} is open at {len(owners)} clients: {sorted(owners)}"
+            raise TransientError("owner-unclear", detail, clients=sorted(owners))
         return owners[0]
 
     def fence(self, disk: str, recorded: Collection[str]) -> None:

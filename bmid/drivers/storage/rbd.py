@@ -181,7 +181,8 @@ class RbdStorage(Storage):
         with self._ceph.session() as ceph:
             found = watchers(ceph, disk_name(disk))
         if len(found) != 1:
-            raise TransientError("owner-unclear", f"disk {disk} is open at {len(found)} clients: {sorted(found)}")
+            detail = f"disk {disk} is open at {len(found)} clients: {sorted(found)}"
+            raise TransientError("owner-unclear", detail, clients=sorted(found))
         return found[0]
 
     def fence(self, disk: str, recorded: Collection[str]) -> None:

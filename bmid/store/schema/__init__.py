@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmid.store.schema.audit import finding, look
 from bmid.store.schema.base import METADATA, REVISION
-from bmid.store.schema.bus import counter, inbox, outbox, upload
+from bmid.store.schema.bus import counter, identity, inbox, outbox, upload
 from bmid.store.schema.site import boot, disk, head, image, image_default, network, node, node_mac, portal, project
 from bmid.store.schema.trash import trash
 from bmid.store.schema.work import COMMAND_NODE, claim, operation, operation_key
@@ -19,6 +19,7 @@ __all__ = [
     "disk",
     "finding",
     "head",
+    "identity",
     "image",
     "image_default",
     "inbox",

@@ -1,4 +1,4 @@
-"""Tables of what comes in and goes out: messages, events, the counters behind them, uploads."""
+"""Tables of what comes in and goes out: messages, events, the counters behind them, uploads; and who says it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Int
 from bmid.store.column import Instant
 from bmid.store.schema.base import METADATA, Number
 
-__all__ = ["counter", "inbox", "outbox", "upload"]
+__all__ = ["counter", "identity", "inbox", "outbox", "upload"]
 
 inbox = Table(
     "inbox",
@@ -44,6 +44,15 @@ counter = Table(
     METADATA,
     Column("name", String(512), primary_key=True),  # a subject may hold a message's id, of 255 itself
     Column("value", BigInteger, nullable=False),
+)
+
+# One row. Its id is in all that this site puts into a storage.
+identity = Table(
+    "identity",
+    METADATA,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("id", String(32), nullable=False),
+    Column("epoch", BigInteger, nullable=False),  # where sequences and positions of events begin
 )
 
 upload = Table(
