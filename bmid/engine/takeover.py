@@ -7,14 +7,16 @@ puts it on an interface is keepalived, or whoever asks `bmid head carries`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
 from bmid.drivers.base import Storage
 from bmid.engine.identity import Identity
 from bmid.engine.submission import Submission
-from bmid.errors import TransientError
+from bmid.engine.vigil import Vigil
+from bmid.errors import BmiError
 from bmid.handlers.move_portal import MovePortal
 from bmid.handlers.registry import Registry
 from bmid.handlers.restore_export import RestoreExport
@@ -33,7 +35,8 @@ HEAD_START = 3.0  # seconds that cutting off all owners at once has before the m
 
 
 class Takeover:
-    """`local` says whether an address is on this machine; `notify` tells workers of new operations."""
+    """`local` says whether an address is on this machine; `notify` tells workers of new operations; `clock` goes by
+    itself, and not by the database's."""
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Takeover:
         identity: Identity,
         local: Callable[[str], bool],
         notify: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._storage = storage
@@ -51,37 +55,81 @@ class Takeover:
         self._local = local
         self._notify = notify
         self._orphans: list[str] = []
+        self._vigil = Vigil(identity.lease, clock)
+        self._silent: Collection[str] = ()
 
     def run_once(self) -> int:
         """How many addresses were moved."""
         with self._database.read() as tx:
-            rows = portals.every(tx)
+            rows, known = portals.every(tx), heads.every(tx)
+            self._silent = self._vigil.look(known)
             moves, orphans = self._due(tx)
-        self._withdraw([one.address for one in rows if one.head == self._identity.head and self._leaving(one)])
+            stalled = self._stalled(tx)
+            bereft = [one for one in self._bereft(tx) if heads.in_hand(tx, one)]
+        self._say(rows)
         for address in orphans:
             if address not in self._orphans:
                 log.error("portal.orphaned", address=address, todo="Start another head, or this one again.")
         self._orphans = orphans
-        return sum(self._move(one.address) for one in moves)
+        for name in bereft:
+            self._inherit(name)
+        return sum(self._move(one.address) for one in moves) + sum(self._again(address) for address in stalled)
 
     def _due(self, tx: Tx) -> tuple[list[Move], list[str]]:
         loads = {head: sum(shards.values()) for head, shards in heads.loads(tx).items()}
-        return succession.due(portals.every(tx), heads.every(tx), loads, self._identity.dead_after)
+        return succession.due(portals.every(tx), heads.every(tx), loads, self._identity.dead_after, self._silent)
 
-    def _leaving(self, one: Portal) -> bool:
-        return one.bound_for is not None and one.withdrawn_at is None and not self._local(one.address)
+    def _stalled(self, tx: Tx) -> list[str]:
+        rows = portals.every(tx)
+        if all(one.ready for one in rows):
+            return []
+        going = {one["address"] for one in operations.commands(tx, MovePortal.type)}
+        return succession.stalled(rows, heads.every(tx), going, self._identity.dead_after)
 
-    def _withdraw(self, addresses: list[str]) -> None:
-        """What is to move and isn't on this machine any more: nobody answers there."""
-        for address in dict.fromkeys(addresses):
+    def _bereft(self, tx: Tx) -> list[str]:
+        return succession.bereft(portals.every(tx), heads.every(tx), self._silent, self._identity.dead_after)
+
+    def _say(self, rows: Sequence[Portal]) -> None:
+        """What is to move and isn't on this machine any more: nobody answers there. What is here, and is to stay, was
+        given back for a while, as by a head that seemed dead."""
+        me = self._identity.head
+        for address, group in {one.address: one for one in rows if one.head == me}.items():
+            leaves, left = group.bound_for is not None, group.withdrawn_at is not None
+            if leaves is left or self._local(address) is leaves:
+                continue
             with self._database.write() as tx:
-                portals.withdraw(tx, address, self._identity.head)
-            log.info("portal.withdrawn", address=address)
+                (portals.withdraw if leaves else portals.stay)(tx, address, me)
+            log.info("portal.withdrawn" if leaves else "portal.stays", address=address)
+
+    def _has_role(self, tx: Tx) -> bool:
+        return claims.take_role(tx, "takeover", self._identity.holder, ROLE_LEASE)
+
+    def _inherit(self, name: str) -> None:
+        """What a head without addresses had in hand goes on here."""
+        with self._database.write() as tx:
+            if not self._has_role(tx) or name not in self._bereft(tx):
+                return
+            count = portals.pass_on(tx, name, self._identity.head)
+        log.warning("operations.inherited", origin=name, to=self._identity.head, operations=count)
+        self._notify()
+
+    def _again(self, address: str) -> bool:
+        """Export the disks of an address once more, after what did that was given up: it would be ready never."""
+        with self._database.write() as tx:
+            if not self._has_role(tx) or address not in self._stalled(tx):
+                return False
+            rows = [one for one in portals.every(tx) if one.address == address]
+            move = Move(address, tuple(rows), rows[0].head, rows[0].head, dead=False)
+            moved = portals.mapped(tx, rows)
+            self._submit(tx, move, moved)
+        log.warning("portal.again", address=address, head=move.to, disks=len(moved.disks))
+        self._notify()
+        return True
 
     def _move(self, address: str) -> bool:
         """One address, as it stands now; False where another head was quicker."""
         with self._database.write() as tx:
-            if not claims.take_role(tx, "takeover", self._identity.holder, ROLE_LEASE):
+            if not self._has_role(tx):
                 return False
             wanted = [one for one in self._due(tx)[0] if one.address == address]
             if not wanted:
@@ -89,6 +137,7 @@ class Takeover:
             [move] = wanted
             moved = portals.move(tx, move.portals, move.to, whole=move.dead)
             group = self._submit(tx, move, moved)
+            portals.hasten(tx, group, HEAD_START)
         log.warning("portal.moves", address=address, origin=move.origin, to=move.to, disks=len(moved.disks),
                     dead=move.dead)  # fmt: skip
         self._cut_off(group, moved)
@@ -107,14 +156,13 @@ class Takeover:
         assert group is not None  # noqa: S101 - written in this transaction
         for disk, node in moved.disks:
             self._submission.submit(tx, RestoreExport(node=node, disk=disk), group)
-        portals.hasten(tx, group.id, HEAD_START)
         return group.id
 
     def _cut_off(self, group: str, moved: Moved) -> None:
         """All owners at once, which is much quicker than one by one; each export makes sure of it again."""
         try:
             self._storage.cut_off(moved.owners)
-        except TransientError as error:
+        except BmiError as error:
             log.warning("owners.not_cut_off", detail=str(error))
         with self._database.write() as tx:
             portals.hasten(tx, group)

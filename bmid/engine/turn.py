@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from bmid.engine.auditor import Auditor
-from bmid.errors import ClaimLost, Refused
+from bmid.errors import ClaimLost, PermanentError, Refused
 from bmid.messages.operation import OperationProgressed
 from bmid.model.claim import Held
 from bmid.model.entity import Disk
@@ -64,6 +66,17 @@ class Turn:
         """Where events of this operation come from."""
         one = self.record
         return Cause(self._source, one.id, one.correlation, one.message, one.traceparent)
+
+    def bound(self) -> AbstractContextManager[None]:
+        """Every line of the log that is written meanwhile says which operation it is about."""
+        one = self.record
+        return bound_contextvars(operation=one.id, command=one.type, correlation=one.correlation, project=one.project)
+
+    def require_home(self, local: bool, home: str | None, head: str) -> None:
+        """PermanentError for what concerns one machine alone, where another head has come to it: the same target or
+        file may be there by right."""
+        if local and home not in (None, head):
+            raise PermanentError("head-gone", f"head {home} is gone, and with it what this is about")
 
     def require_in_time(self, now: datetime) -> None:
         """Refused, where the sender doesn't want it any more."""

@@ -121,9 +121,10 @@ class Handler(Generic[C]):
     """One command. `keys` from the command alone; `plan` may raise Refused; `finish` gets what steps wrote down;
     `undo` says which rows go when the plan was reverted.
 
-    `internal` commands are made by the daemon itself and never accepted from the bus. `upload` says where bytes
-    are awaited: the SHA-256 of the token that the sender will present, or None. `accept` raises Rejected for what the
-    settings of the site rule out for ever.
+    `internal` commands are made by the daemon itself and never accepted from the bus. `local` ones are about the
+    machine of their home, and end with it: what they look at or take away is no other head's. `upload` says where
+    bytes are awaited: the SHA-256 of the token that the sender will present, or None. `accept` raises Rejected for
+    what the settings of the site rule out for ever.
     """
 
     command: type[C]
@@ -133,6 +134,7 @@ class Handler(Generic[C]):
     finish: Callable[[C, Context, Plan, Mapping[str, Any]], Outcome]
     undo: Callable[[C, Context, Plan, Mapping[str, Any]], tuple[Change, ...]] = _no_undo
     internal: bool = False
+    local: bool = False
     upload: Callable[[C], str | None] = _no_upload
     accept: Callable[[C, Site], None] = _no_objection
 

@@ -88,4 +88,4 @@ def finish(command: ReconcileSite, context: Context, plan: Plan, marks: Mapping[
     return Outcome(event)
 
 
-HANDLER = Handler(ReconcileSite, SiteReconciled, keys, plan, finish, internal=True)
+HANDLER = Handler(ReconcileSite, SiteReconciled, keys, plan, finish, internal=True, local=True)

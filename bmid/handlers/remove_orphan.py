@@ -148,4 +148,4 @@ def _thrown(command: RemoveOrphan, context: Context) -> tuple[Change, ...]:
     return (Put(kept),)
 
 
-HANDLER = Handler(RemoveOrphan, OrphanRemoved, keys, plan, finish, internal=True)
+HANDLER = Handler(RemoveOrphan, OrphanRemoved, keys, plan, finish, internal=True, local=True)

@@ -7,13 +7,13 @@ them: its targets are still at work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from bmid.model.entity import Portal
 
-__all__ = ["GRACE", "Carrier", "Move", "carries", "choose_carrier", "due", "grouped"]
+__all__ = ["GRACE", "Carrier", "Move", "bereft", "carries", "choose_carrier", "due", "grouped", "stalled"]
 
 GRACE = 5.0  # seconds in which a dead head's machine, if it runs, can still give its addresses back by itself
 
@@ -67,15 +67,20 @@ def choose_carrier(
 
 
 def due(
-    portals: Sequence[Portal], heads: Sequence[Carrier], loads: Mapping[str, int], dead_after: float
+    portals: Sequence[Portal],
+    heads: Sequence[Carrier],
+    loads: Mapping[str, int],
+    dead_after: float,
+    silent: Collection[str] | None = None,
 ) -> tuple[list[Move], list[str]]:
-    """What is to be moved now, and the addresses that should be but nobody can take."""
+    """What is to be moved now, and the addresses that should be but nobody can take. `silent`: only these heads may be
+    dead; None: any."""
     known = {one.name: one for one in heads}
     moves, orphans, more = [], [], dict(loads)
     for (address, origin), group in grouped(portals).items():
         carrier = known.get(origin)
-        dead = carrier is not None and not carrier.stopped and carrier.age >= dead_after
-        gone = dead and carrier is not None and carrier.age >= dead_after + GRACE
+        dead = carrier is not None and (silent is None or origin in silent) and _dead(carrier, dead_after)
+        gone = dead and carrier is not None and _dead(carrier, dead_after + GRACE)
         bound = group[0].bound_for
         if not (dead or bound) or not (gone or all(one.withdrawn_at for one in group)):
             continue
@@ -95,8 +100,33 @@ def carries(portals: Sequence[Portal], address: str, head: Carrier | None, dead_
     mine = [one for one in portals if one.address == address and head is not None and one.head == head.name]
     if head is None or not mine:
         return False
-    dead = not head.stopped and head.age >= dead_after
-    return not dead and all(one.ready and one.bound_for is None for one in mine)
+    return not _dead(head, dead_after) and all(one.ready and one.bound_for is None for one in mine)
+
+
+def stalled(
+    portals: Sequence[Portal], heads: Sequence[Carrier], going: Collection[str], dead_after: float
+) -> list[str]:
+    """Addresses whose carrier waits for exports that nobody makes: what made them was given up. `going`: addresses
+    whose disks are being exported."""
+    living = {one.name for one in heads if _alive(one, dead_after)}
+    return sorted({one.address for one in portals if not one.ready and one.head in living} - {*going})
+
+
+def bereft(
+    portals: Sequence[Portal], heads: Sequence[Carrier], silent: Collection[str], dead_after: float
+) -> list[str]:
+    """Heads without an address whose operations nobody carries out any more, unless somebody else does."""
+    carriers = {one.head for one in portals}
+    return [
+        one.name
+        for one in heads
+        if one.name not in carriers
+        and (one.draining if one.stopped else one.name in silent and _dead(one, dead_after + GRACE))
+    ]
+
+
+def _dead(head: Carrier, dead_after: float) -> bool:
+    return not head.stopped and head.age >= dead_after
 
 
 def _alive(head: Carrier, dead_after: float) -> bool:

@@ -5,7 +5,7 @@ Why an address is to move, and who may have it, is decided in bmid/model/success
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,22 @@ from bmid.store.database import Conflict, Tx
 from bmid.store.rows import entity, upsert
 from bmid.store.schema import claim, disk, head, operation, operation_key, portal
 
-__all__ = ["Moved", "bind", "bring", "every", "hasten", "loads", "move", "withdraw"]
+__all__ = [
+    "Moved",
+    "bind",
+    "bring",
+    "every",
+    "hasten",
+    "hold",
+    "loads",
+    "mapped",
+    "move",
+    "pass_on",
+    "stay",
+    "withdraw",
+]
+
+COLUMNS = (disk.c.id, disk.c.project, disk.c.name, disk.c.node, disk.c.state, disk.c.owner)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,15 @@ def every(tx: Tx, *, share: bool = False) -> Sequence[Portal]:
     """All portals by name. `share`: none of them moves before this transaction has ended."""
     query = select(portal).order_by(portal.c.portal)
     return [entity(Portal, row) for row in tx.execute(query.with_for_update(read=True) if share else query)]
+
+
+HOLD = select(portal.c.portal).with_for_update(read=True)
+
+
+def hold(tx: Tx) -> None:
+    """Where each disk is at home stays so until this transaction has ended, for who plans by it."""
+    if tx.connection.dialect.name == "postgresql":
+        tx.execute(HOLD).all()
 
 
 def loads(tx: Tx) -> Mapping[str, int]:
@@ -76,6 +100,18 @@ def withdraw(tx: Tx, address: str, carrier: str) -> None:
     tx.execute(mine.where(portal.c.withdrawn_at.is_(None)).values(withdrawn_at=tx.now))
 
 
+def stay(tx: Tx, address: str, carrier: str) -> None:
+    """The carrier has the address after all: what was said of its leaving is over."""
+    mine = update(portal).where(portal.c.portal.startswith(f"{address}:", autoescape=True), portal.c.head == carrier)
+    tx.execute(mine.where(portal.c.bound_for.is_(None)).values(withdrawn_at=None))
+
+
+def mapped(tx: Tx, portals: Sequence[Portal]) -> Moved:
+    """Mapped disks of these portals, where they are at home by now."""
+    there = (disk.c.head == portals[0].head) & disk.c.portal.in_([one.portal for one in portals])
+    return _moved(tx.execute(select(*COLUMNS).where(there, disk.c.state == DiskState.MAPPED)))
+
+
 def move(tx: Tx, portals: Sequence[Portal], to: str, *, whole: bool) -> Moved:
     """Portals of one carrier pass to another head, with their disks and whatever is being done to them; `whole`: with
     all that the carrier has in hand, for one that is dead. Conflict where they have moved meanwhile."""
@@ -86,12 +122,16 @@ def move(tx: Tx, portals: Sequence[Portal], to: str, *, whole: bool) -> Moved:
     if len(list(tx.execute(change.values(fresh).returning(portal.c.portal)))) < len(names):
         raise Conflict
     there = (disk.c.head == origin) & disk.c.portal.in_(names)
-    columns = (disk.c.id, disk.c.project, disk.c.name, disk.c.node, disk.c.state, disk.c.owner)
-    rows = list(tx.execute(update(disk).where(there).values(head=to).returning(*columns)))
+    rows = list(tx.execute(update(disk).where(there).values(head=to).returning(*COLUMNS)))
     keys = [f"node:{row.node}" for row in rows if row.node] + [f"disk:{row.project}/{row.name}" for row in rows]
-    _pass_on(tx, origin, to, None if whole else keys)
-    mapped = sorted((row.id, row.node) for row in rows if row.state == DiskState.MAPPED and row.node)
-    return Moved(tuple(mapped), tuple(row.owner for row in rows if row.owner))
+    pass_on(tx, origin, to, None if whole else keys)
+    return _moved(rows)
+
+
+def _moved(rows: Iterable[Any]) -> Moved:
+    rows = list(rows)
+    disks = sorted((row.id, row.node) for row in rows if row.state == DiskState.MAPPED and row.node)
+    return Moved(tuple(disks), tuple(row.owner for row in rows if row.owner))
 
 
 def _shards_of(tx: Tx, name: str) -> dict[str, str]:
@@ -99,9 +139,9 @@ def _shards_of(tx: Tx, name: str) -> dict[str, str]:
     return {one["name"]: one["portal"] for one in (row.shards if row else ()) if isinstance(one, dict)}
 
 
-def _pass_on(tx: Tx, origin: str, to: str, keys: Collection[str] | None) -> None:
+def pass_on(tx: Tx, origin: str, to: str, keys: Collection[str] | None = None) -> int:
     """Unfinished operations at home at `origin` go on at `to`, from the top, and no worker of `origin` has a claim on
-    them any more; of those with one of the keys, or of all."""
+    them any more; of those with one of the keys, or of all. How many."""
     mine: Any = operation.c.ended_at.is_(None) & (operation.c.home == origin)
     if keys is not None:
         wanted = select(operation_key.c.operation).where(operation_key.c.key.in_(keys))
@@ -111,6 +151,7 @@ def _pass_on(tx: Tx, origin: str, to: str, keys: Collection[str] | None) -> None
     tx.execute(update(operation).where(operation.c.id.in_(moved)).values(home=to, claimed_until=None))
     if keys is None:
         claims.release_others(tx, origin, "")
+    return len(moved)
 
 
 def hasten(tx: Tx, group: str, seconds: float = 0.0) -> None:

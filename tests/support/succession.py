@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from bmid.engine.eviction import Eviction
 from bmid.engine.keeper import Keeper
 from bmid.engine.takeover import Takeover
 from bmid.model.entity import Portal
-from bmid.store import networks, portals
-from bmid.store.heads import Presence
+from bmid.store import heads, networks, portals
+from bmid.store.heads import HeadRow, Presence
 from tests.support.bench import MIB, NETWORK, Bench
 from tests.support.twin import LinkedTarget
 
@@ -27,13 +28,14 @@ DEAD_AFTER = 60.0
 class Twins:
     """Heads h1 (10.77.0.1) and h2 (10.77.0.2), each as a bench. What is asked of the site is asked of `a`."""
 
-    def __init__(self, folder: Path, blank: Path | None = None) -> None:
-        self.a = Bench(folder, blank=blank)
+    def __init__(self, folder: Path, blank: Path | None = None, url: str | None = None) -> None:
+        self.a = Bench(folder, blank=blank, url=url)
         self.b = copy.copy(self.a)
         self.b.target = LinkedTarget(self.a.storage)
         self.b.target._numbers = itertools.count(1001)  # clients of their own
         self.b.boot, self.b.seeds = MemoryBoot(), MemorySeeds()
         self.local = {"10.77.0.1": "h1", "10.77.0.2": "h2"}
+        self.jumped = 0.0
         for bench, name in ((self.a, "h1"), (self.b, "h2")):
             bench.identity = replace(bench.new_identity(name), dead_after=DEAD_AFTER)
             bench.acceptance = Acceptance(
@@ -44,6 +46,7 @@ class Twins:
         self.keepers = {bench.identity.head: self._keeper(bench) for bench in (self.a, self.b)}
         for keeper in self.keepers.values():
             keeper.start()
+        self._takeovers = {bench.identity.head: self._takeover(bench) for bench in (self.a, self.b)}
 
     def _keeper(self, bench: Bench) -> Keeper:
         address = {"h1": "10.77.0.1", "h2": "10.77.0.2"}[bench.identity.head]
@@ -51,8 +54,11 @@ class Twins:
         return Keeper(bench.database, bench.identity, Presence(shards))
 
     def takeover(self, bench: Bench) -> Takeover:
-        """That of a head; its addresses are those that `local` says."""
-        head = bench.identity.head
+        """That of a head, which has looked on since the beginning; its addresses are those that `local` says."""
+        return self._takeovers[bench.identity.head]
+
+    def _takeover(self, bench: Bench) -> Takeover:
+        head, beginning = bench.identity.head, self.a.clock.moment
         return Takeover(
             bench.database,
             bench.registry,
@@ -60,6 +66,7 @@ class Twins:
             bench.identity,
             lambda address: self.local[address] == head,
             bench._ring,
+            lambda: (self.a.clock.moment - beginning).total_seconds() - self.jumped,
         )
 
     def eviction(self, bench: Bench) -> Eviction:
@@ -72,10 +79,23 @@ class Twins:
             return {one.portal: one for one in portals.every(tx)}
 
     def pass_by(self, seconds: float, *alive: str) -> None:
-        """Time in which only these heads are heard of."""
+        """Time in which only these heads are heard of, and look on."""
+        for part in (seconds / 4,) * 4:
+            for name in alive:
+                self._takeovers[name]._vigil.look(self.heads())
+            self.a.clock.advance(part)
+            for name in alive:
+                self.keepers[name].run_once()
+
+    def heads(self) -> Sequence[HeadRow]:
+        """The rows."""
+        with self.a.database.read() as tx:
+            return heads.every(tx)
+
+    def jump(self, seconds: float) -> None:
+        """The database's clock is set, and no time has passed."""
         self.a.clock.advance(seconds)
-        for name in alive:
-            self.keepers[name].run_once()
+        self.jumped += seconds
 
     def close(self) -> None:
         """Let go of the database."""

@@ -103,7 +103,8 @@ class Head:
     def _taking(self) -> dict[str, Callable[[], float]]:
         """What takes over from a head that is dead, and what goes when one wakes that was."""
         world, me = self.world, self.identity
-        takeover = Takeover(self.database, world.registry, world.storage, me, lambda _: True, self.ring)
+        local, clock = (lambda _: True), (lambda: world.stage.now)
+        takeover = Takeover(self.database, world.registry, world.storage, me, local, self.ring, clock)
         eviction = Eviction(self.database, self.ports, world.site.iqn_prefix, me)
         return {
             "takeover": lambda: 0.0 if takeover.run_once() else 3.0,

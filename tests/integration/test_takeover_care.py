@@ -1,0 +1,204 @@
+"""What takeover must not do, and what it must not leave behind: clocks that jump, what is given up halfway, operations
+that are about one machine; on memory twins."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from bmid.engine.worker import Worker
+from bmid.handlers.base import Context, Handler
+from bmid.handlers.move_portal import MovePortal
+from bmid.handlers.reconcile_site import ReconcileSite
+from bmid.handlers.remove_orphan import RemoveOrphan
+from bmid.messages.base import Command
+from bmid.model.entity import Disk
+from bmid.model.finding import Kind
+from bmid.model.operation import Operation, Phase
+from bmid.steps.base import Plan
+from bmid.store import operations, portals, schema
+from lab.postgresql import PostgreSQL
+from tests.support.succession import DEAD_AFTER, Twins
+
+pytestmark = pytest.mark.usefixtures("quiet")
+P1 = {"project": "p1"}
+MINE = "10.77.0.1"
+
+
+def furnished(twins: Twins) -> Twins:
+    """A node on each head."""
+    twins.a.furnish("n1", "n2")
+    for name in ("n1", "n2"):
+        twins.a.command("node.map", **P1, node=name, image="debian")
+    for bench in (twins.a, twins.b, twins.a):
+        bench.settle(bench.worker(bench.identity), seconds=20)
+    assert sorted(disk.head for disk in twins.a.view().disks()) == ["h1", "h2"]
+    twins.pass_by(1, "h1", "h2")
+    return twins
+
+
+@pytest.fixture
+def twins(tmp_path: Path, blank: Path) -> Iterator[Twins]:
+    """Two heads with a node each."""
+    made = Twins(tmp_path, blank)
+    yield furnished(made)
+    made.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path, postgresql: PostgreSQL, blank_postgresql: str) -> Iterator[Twins]:
+    """The same on a server, where transactions run side by side."""
+    name = f"t{secrets.token_hex(6)}"
+    made = Twins(tmp_path, url=postgresql.create_database(name, template=blank_postgresql))
+    yield furnished(made)
+    made.close()
+    postgresql.drop_database(name)
+
+
+def disk_of(twins: Twins, head: str) -> Disk:
+    [found] = [one for one in twins.a.view().disks() if one.head == head]
+    return found
+
+
+def ready(twins: Twins, head: str) -> bool:
+    rows = [one for name, one in twins.portals().items() if name.startswith(MINE)]
+    return all((one.head, one.ready) == (head, True) for one in rows)
+
+
+def taken_over(twins: Twins) -> None:
+    """h1 is dead, and its address h2's, whose workers have not begun."""
+    twins.pass_by(DEAD_AFTER + 6, "h2")
+    assert twins.takeover(twins.b).run_once() == 1
+
+
+def give_up(twins: Twins, kind: str) -> None:
+    """The operation of that type ends as failed."""
+    with twins.a.database.write() as tx:
+        query = select(schema.operation.c.id).where(schema.operation.c.type == kind)
+        operations.end(tx, tx.execute(query).scalar_one(), Phase.FAILED, {"title": "given up", "refused": False})
+
+
+def test_a_living_head_keeps_its_address_although_the_clock_jumped_an_hour_ahead(twins: Twins) -> None:
+    """It seems dead until its next heartbeat; its nodes would read errors from disks that were fenced meanwhile."""
+    takeover = twins.takeover(twins.b)
+    takeover.run_once()
+    twins.jump(3600)
+    assert takeover.run_once() == 0
+    twins.pass_by(4, "h2")
+    assert takeover.run_once() == 0
+    twins.pass_by(DEAD_AFTER / 2, "h1", "h2")
+    assert takeover.run_once() == 0
+    twins.pass_by(DEAD_AFTER + 6, "h2")
+    assert takeover.run_once() == 1
+
+
+def test_heads_that_stood_still_together_take_nothing_from_each_other(twins: Twins) -> None:
+    """Whoever wakes first waits until the others have had their heartbeats."""
+    takeover = twins.takeover(twins.b)
+    takeover.run_once()
+    twins.a.clock.advance(3600)
+    twins.keepers["h2"].run_once()
+    assert takeover.run_once() == 0
+    twins.keepers["h1"].run_once()
+    twins.pass_by(DEAD_AFTER / 2, "h1", "h2")
+    assert takeover.run_once() == 0
+
+
+def test_an_address_that_was_given_back_by_a_head_that_only_seemed_dead_is_there_again(twins: Twins) -> None:
+    """Else its next death would be without the seconds in which its machine gives the address back."""
+    with twins.a.database.write() as tx:
+        portals.withdraw(tx, MINE, "h1")
+    twins.takeover(twins.a).run_once()
+    assert all(one.withdrawn_at is None for one in twins.portals().values())
+
+
+def test_exports_that_were_given_up_are_asked_for_once_more(twins: Twins) -> None:
+    """Else the address would be ready never."""
+    taken_over(twins)
+    give_up(twins, MovePortal.type)
+    assert not ready(twins, "h2")
+    assert twins.takeover(twins.b).run_once() == 1
+    assert twins.takeover(twins.b).run_once() == 0
+    twins.b.settle(twins.b.worker(twins.b.identity), seconds=20)
+    assert ready(twins, "h2")
+
+
+def test_what_a_dead_head_without_an_address_had_in_hand_goes_on(twins: Twins) -> None:
+    """It has carried nothing since its address left, and works on all the same."""
+    taken_over(twins)
+    twins.b.settle(twins.b.worker(twins.b.identity), seconds=20)
+    twins.pass_by(1, "h1", "h2")
+    one = twins.a.command("image.copy", project="p1", image="debian", to="other")
+    turn = twins.a.worker(twins.a.identity)._take()
+    assert turn
+    assert (turn.operation, turn.record.home) == (one.id, "h1")
+    twins.takeover(twins.b).run_once()
+    assert twins.a.find(one.id).home == "h1"
+    twins.pass_by(DEAD_AFTER + 6, "h2")
+    twins.takeover(twins.b).run_once()
+    assert twins.a.find(one.id).home == "h2"
+    twins.b.settle(twins.b.worker(twins.b.identity), seconds=40)
+    assert twins.a.find(one.id).phase is Phase.SUCCEEDED
+
+
+def test_what_is_about_one_machine_ends_with_it(twins: Twins) -> None:
+    """A target that was to go there is the node's own where its disk is at home by now."""
+    mine = disk_of(twins, "h1")
+    number = {"shard": mine.shard or "", "number": str(mine.number)}
+    stray = RemoveOrphan(kind=Kind.TARGET_ORPHANED, id=mine.id, head="h1", details=number)
+    with twins.a.database.write() as tx:
+        asked = [twins.a.acceptance.submit(tx, command) for command in (ReconcileSite(head="h1"), stray)]
+        # It is planned while the disk is at home at the other head for a moment.
+        tx.execute(update(schema.disk).values(head="h2"))
+    turns = [twins.a.worker(twins.a.identity)._take() for _ in range(2)]
+    assert [one.record.home for one in turns if one] == ["h1", "h1"]
+    with twins.a.database.write() as tx:
+        tx.execute(update(schema.disk).where(schema.disk.c.id == mine.id).values(head="h1"))
+    taken_over(twins)
+    twins.b.settle(twins.b.worker(twins.b.identity), seconds=40)
+    for operation in asked:
+        found = twins.a.find(operation)
+        assert found.phase is Phase.FAILED
+        assert "head-gone" in str(found.problem)
+    exports = [one for shard in twins.b.target.shards for one in twins.b.target.exports(shard)]
+    assert mine.number in {one.number for one in exports if one.open}
+
+
+def test_what_is_planned_while_an_address_moves_is_planned_for_the_new_home(
+    served: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would wait for the dead one, or write its disk's old home over the new one."""
+    mine = disk_of(served, "h1")
+    one = served.a.command("node.unmap", **P1, node=mine.node, force=True)
+    served.pass_by(DEAD_AFTER + 6, "h2")
+    moves = threading.Thread(target=served.takeover(served.b).run_once)
+    worker = served.b.worker(served.b.identity)
+
+    def slow(operation: Operation) -> tuple[Handler[Any], Command]:
+        """Another head moves the address as soon as the handler has seen where the disk is."""
+        handler, command = Worker._handler(worker, operation)
+
+        def plan(command: Command, context: Context) -> Plan:
+            made = handler.plan(command, context)
+            if not moves.ident:
+                moves.start()
+                moves.join(1)
+            return made
+
+        return replace(handler, plan=plan), command
+
+    monkeypatch.setattr(worker, "_handler", slow)
+    worker.run_once()
+    moves.join(10)
+    assert not moves.is_alive()
+    served.b.settle(worker, seconds=60)
+    found = served.a.find(one.id)
+    assert (found.home, found.phase) == ("h2", Phase.SUCCEEDED)
+    assert [disk.head for disk in served.a.view().disks()] == ["h2"]
