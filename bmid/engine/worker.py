@@ -29,7 +29,7 @@ from bmid.model.claim import Held
 from bmid.model.operation import Operation, Phase
 from bmid.model.site import Site
 from bmid.steps.base import Plan, Wait
-from bmid.store import claims, operations, portals
+from bmid.store import claims, operations, portals, site
 from bmid.store.database import Database, Tx
 from bmid.store.operations import Busy
 from bmid.store.rows import apply
@@ -241,5 +241,6 @@ class Worker:
         return self._registry.handler(command), command
 
     def _context(self, tx: Tx, operation: Operation) -> Context:
+        self._site = site.named(tx, self._site)
         view = StoreView(tx, self._identity.dead_after)
         return Context(operation.id, operation.correlation, self._identity.head, tx.now, view, self._site)
