@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bmid.fsck import Fsck, Report
+from bmid.fsck import PATIENCE, Fsck, Report
 from bmid.model.finding import Kind
 from bmid.terminal import EX_UNAVAILABLE, output_option, read_settings
 
@@ -21,11 +21,19 @@ FOUND = 1  # the exit code that says that something is not as it should be
 
 @click.command()
 @click.option("--repair", is_flag=True, help="Have the daemons mend what can be mended, and wait for it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=PATIENCE,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long for what --repair asks for; it goes on by itself afterwards.",
+)
 @click.option("--only", type=click.Choice([kind.value for kind in Kind]), multiple=True, metavar="KIND",
               help="Only findings of this kind; may be given more than once.")  # fmt: skip
 @output_option
 @click.pass_obj
-def fsck(config: Path, repair: bool, only: tuple[str, ...], output: str) -> None:
+def fsck(config: Path, repair: bool, timeout: float, only: tuple[str, ...], output: str) -> None:
     """Compare storage, targets, boot files and seeds with the rows, beside a running daemon.
 
     Nothing is changed without --repair. Exits with 0 if all is as it should be, 1 if not, 69 if nobody can tell.
@@ -33,17 +41,19 @@ def fsck(config: Path, repair: bool, only: tuple[str, ...], output: str) -> None
     kinds = tuple(Kind(kind) for kind in only)
     checker = Fsck(read_settings(config))
     try:
-        failures = checker.repair(kinds, _teller()) if repair else []
+        failures = checker.repair(kinds, _teller(), timeout) if repair else []
         report = checker.look(kinds)
     finally:
         checker.close()
+    if repair and sys.stderr.isatty():
+        click.echo(err=True)
     for failure in failures:
         click.echo(f"not mended: {failure}", err=True)
     if output == "json":
         click.echo(json.dumps(report.shape(), indent=2))
     else:
         _show(report)
-    sys.exit(FOUND if report.rows else EX_UNAVAILABLE if report.silent else 0)
+    sys.exit(FOUND if report.rows else 0 if report.whole else EX_UNAVAILABLE)
 
 
 def _teller() -> Callable[[str], None]:
@@ -55,8 +65,6 @@ def _teller() -> Callable[[str], None]:
         if told[-1:] != [line]:
             click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
             told.append(line)
-        if terminal and all(part.endswith("done") for part in line.split("; ")):
-            click.echo(err=True)
 
     return tell
 
@@ -74,8 +82,10 @@ def _show(report: Report) -> None:
     for one in report.elsewhere:
         age = f"looked at {one['age']} s ago" if one["age"] is not None else "never looked at"
         click.echo(f"head {one['head']}, {one['part']}: {age}{': ' + one['problem'] if one['problem'] else ''}")
-    count = len(report.rows)
-    click.echo("all is as the rows say" if not count else f"{count} finding{'' if count == 1 else 's'}")
+    if count := len(report.rows):
+        click.echo(f"{count} finding{'' if count == 1 else 's'}")
+    else:
+        click.echo("all is as the rows say" if report.whole else "what could be looked at is as the rows say")
 
 
 def _when(row: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ It only looks. What is local to another head comes from that head's last look; w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,22 +25,30 @@ from bmid.settings import Settings
 from bmid.steps.audit import compare_both
 from bmid.steps.sighting import look, look_at_shared
 from bmid.store import findings, heads, operations
+from bmid.store.database import Tx
 from bmid.store.findings import Looked
 from bmid.store.view import StoreView
 
-__all__ = ["Fsck", "Report"]
+__all__ = ["PATIENCE", "Fsck", "Report"]
 
 LOOK = 0.5  # seconds between two looks at operations that mend
+DONE = "done"
+PATIENCE = 600.0  # seconds that a repair is waited for
 
 
 @dataclass(frozen=True)
 class Report:
     """What was found. `rows` are findings for programs and people; `elsewhere` says when parts of other heads were
-    looked at last; `silent` the parts that gave no answer now, with the reason."""
+    looked at last; `silent` the parts that gave no answer now, and heads that nobody looks at, with the reason."""
 
     rows: Sequence[dict[str, Any]]
     elsewhere: Sequence[dict[str, Any]]
     silent: dict[str, str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was looked at: else nobody can say that all is well."""
+        return not self.silent and not any(one["problem"] for one in self.elsewhere)
 
     def shape(self) -> dict[str, Any]:
         """As JSON."""
@@ -66,16 +75,32 @@ class Fsck:
         before = self._promises()
         seen = look(self._ports, self._head, self._site.iqn_prefix, before)
         look_at_shared(self._ports.storage, seen)
-        found = compare_both(before, seen, self._promises())
+        rows = self._promises()
+        found = compare_both(before, seen, rows)
         with self._database.read() as tx:
             noted, looked, now = findings.noted(tx), findings.looks(tx), tx.now
             others = {one.name for one in heads.others(tx, self._head, self._dead_after)}
-        rows = [*self._fresh(found, noted, now), *(self._row(one, now) for one in noted if one.finding.head in others)]
+            unseen = self._unseen(tx, rows, {one.head for one in looked})
+        told = [*self._fresh(found, noted, now), *(self._row(one, now) for one in noted if one.finding.head in others)]
         return Report(
-            [row for row in rows if not only or row["kind"] in only],
+            [row for row in told if not only or row["kind"] in only],
             [_looked(one, now) for one in looked if one.head in others],
-            seen.silent,
+            {**seen.silent, **unseen},
         )
+
+    def _unseen(self, tx: Tx, rows: Promises, looked: Collection[str]) -> dict[str, str]:
+        """Other heads whose own nobody knows, where nodes depend on it; with the reason."""
+        homes = Counter(disk.head for disk in rows.disks.values() if disk.home(disk.head or ""))
+        known = {one.name: one for one in heads.every(tx)}
+        found = {}
+        for name in sorted(home for home in homes if home and home != self._head):
+            row, disks = known.get(name), f"{homes[name]} mapped disks are at home there"
+            if row is None or not row.alive(self._dead_after):
+                how = "has never been there" if row is None else "was stopped" if row.stopped else "is dead"
+                found[f"head {name}"] = f"it {how}, and {disks}"
+            elif name not in looked:
+                found[f"head {name}"] = f"it has not looked at what is its own yet, and {disks}"
+        return found
 
     def _promises(self) -> Promises:
         with self._database.read() as tx:
@@ -107,8 +132,9 @@ class Fsck:
             "repairable": due(Noted(finding, one.first_seen, now, one.looks + 1), now, self._quarantine),
         }
 
-    def repair(self, only: Sequence[Kind], tell: Callable[[str], None]) -> list[str]:
-        """Have every living head look and mend, and wait for the end; why what could not be mended was not."""
+    def repair(self, only: Sequence[Kind], tell: Callable[[str], None], patience: float = PATIENCE) -> list[str]:
+        """Have every living head look and mend, and wait for the end, `patience` seconds at most; why what was not
+        mended was not. What is not done by then goes on by itself."""
         submission = Submission(self._registry, self._head, self._source)
         with self._database.write() as tx:
             names = [one.name for one in heads.every(tx) if one.alive(self._dead_after)]
@@ -121,22 +147,19 @@ class Fsck:
                 name: submission.submit(tx, ReconcileSite(head=name, shared=name == first, only=tuple(only)))
                 for name in names
             }
+            end = tx.now + timedelta(seconds=patience)
         pause = threading.Event()
         while True:
-            lines = [self._stand(*one) for one in asked.items()]
-            tell("; ".join(lines))
-            if all(line.endswith(": done") for line in lines):
+            with self._database.read() as tx:
+                stand = {head: _stand(tx, operation) for head, operation in asked.items()}
+                late = tx.now >= end
+            tell("; ".join(f"{head}: {what}" for head, what in stand.items()))
+            left = {head: what for head, what in stand.items() if what != DONE}
+            if late or not left:
                 break
             pause.wait(LOOK)
-        return [why for operation in asked.values() for why in self._failures(operation)]
-
-    def _stand(self, head: str, operation: str) -> str:
-        with self._database.read() as tx:
-            one = operations.find(tx, operation)
-            ended, total = operations.members(tx, operation)
-        if one is None or one.phase in FINAL:
-            return f"{head}: done"
-        return f"{head}: {ended} of {total} mended" if total else f"{head}: {one.why or 'looks'}"
+        over = [f"head {head} was not done within {patience:g} s ({what}); it goes on" for head, what in left.items()]
+        return [*over, *(why for operation in asked.values() for why in self._failures(operation))]
 
     def _failures(self, operation: str) -> Iterator[str]:
         with self._database.read() as tx:
@@ -151,6 +174,18 @@ class Fsck:
         self._ports.storage.close()
         self._ports.target.close()
         self._database.close()
+
+
+def _stand(tx: Tx, operation: str) -> str:
+    """How far an operation is that looks and mends."""
+    one = operations.find(tx, operation)
+    if one is None or one.phase in FINAL:
+        return DONE
+    ended, total = operations.members(tx, operation)
+    if not total:
+        return one.why or ("waits for its turn" if one.phase is Phase.PENDING else "looks")
+    held_up = operations.held_up(tx, operation)
+    return f"{ended} of {total} mended" + (f", one waits: {held_up}" if held_up else "")
 
 
 def _looked(one: Looked, now: datetime) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sqlalchemy import delete
 from bmid.cli import main
 from bmid.handlers.map_node import MapNode
 from bmid.model.entity import Disk
-from bmid.store import schema
+from bmid.store import schema, site
 from lab.ceph import Ceph
 from tests.support.bmid import Builder, House
 
@@ -66,7 +66,9 @@ class Damage:
         rbd.RBD().remove(self.pool, f"disk-{lost.id}")
         (house.parts.tftp / str(unpointed.address) / "boot.ipxe").unlink()
         (house.folder / "bmid" / "seeds" / f"{unseeded.id}.iso").unlink()
-        metadata = {"kind": "disk", "id": self.orphan, "project": lost.project, "name": "old"}
+        with house.database.read() as tx:
+            own = site.identifier(tx)
+        metadata = {"kind": "disk", "site": own, "id": self.orphan, "project": lost.project, "name": "old"}
         house.ports.storage.clone(lost.image, self.orphan, metadata)
         rbd.RBD().create(self.pool, "somebodys", 1 << 20)
         (house.bmid.exports / f".{'c' * 32}.part").write_bytes(b"x")
