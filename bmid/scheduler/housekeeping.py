@@ -1,4 +1,5 @@
-"""Forgets what is old: ended operations, idempotency keys, published events, staging files that nobody awaits."""
+"""Forgets what is old: ended operations, idempotency keys, published events, what was found on heads that are no more,
+staging files that nobody awaits."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from bmid.store import claims, inbox, operations, outbox
+from bmid.store import claims, findings, inbox, operations, outbox
 from bmid.store.database import Database
 
 __all__ = ["Housekeeping"]
@@ -36,6 +37,7 @@ class Housekeeping:
                 "operations": operations.forget(tx, before),
                 "keys": inbox.forget(tx, before),
                 "events": outbox.forget(tx, before),
+                "findings": findings.forget(tx, before),
             }
         if any(gone.values()):
             log.info("history.forgotten", **gone)

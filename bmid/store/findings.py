@@ -14,9 +14,9 @@ from bmid.model.promise import PromisedDisk, PromisedImage, Promises
 from bmid.store import ledger, site
 from bmid.store.database import Tx
 from bmid.store.rows import upsert
-from bmid.store.schema import disk, finding, image, look, node, operation, operation_key, trash
+from bmid.store.schema import disk, finding, head, image, look, node, operation, operation_key, trash
 
-__all__ = ["Looked", "looks", "note", "noted", "promises"]
+__all__ = ["Looked", "forget", "looks", "note", "noted", "promises"]
 
 RESTORES = "bmi.export.restore.v1"
 KINDS = {kind.value for kind in Kind}
@@ -131,3 +131,11 @@ def looks(tx: Tx) -> Sequence[Looked]:
         Looked(*row)
         for row in tx.execute(select(*(look.c[name] for name in ("head", "part", "tried_at", "seen_at", "problem"))))
     ]
+
+
+def forget(tx: Tx, before: datetime) -> int:
+    """Delete what was seen on heads that nobody has heard of since that time: what they had is another's, or gone. If
+    one comes back, it looks anew. How many findings."""
+    gone = select(head.c.name).where(head.c.seen_at < before)
+    tx.execute(delete(look).where(look.c.head.in_(gone)))
+    return int(tx.execute(delete(finding).where(finding.c.head.in_(gone))).rowcount)

@@ -14,8 +14,11 @@ from bmid.engine.keeper import Keeper
 from bmid.errors import TransientError
 from bmid.fsck import Fsck
 from bmid.handlers.reconcile_site import ReconcileSite
+from bmid.model.finding import Finding, Kind
+from bmid.scheduler.housekeeping import Housekeeping
 from bmid.scheduler.reconciling import Reconciling
 from bmid.settings import Settings
+from bmid.store import findings
 from bmid.store.heads import Presence
 from bmid.store.schema import head
 from tests.support.bench import Bench
@@ -118,6 +121,27 @@ def test_what_is_another_heads_own_comes_from_its_last_look_with_its_age(
     assert parts["boot"]["age"] is not None
     assert parts[f"target {disk.shard}"]["problem"]
     assert {one["head"] for one in report.elsewhere} == {"h1"}
+
+
+def test_what_was_seen_on_a_head_that_is_no_more_is_forgotten_in_the_end(bench: Bench) -> None:
+    """Nobody looks there any more; what another head has seen, and what all share, stays."""
+    found = {
+        name: Finding(Kind.STRANGER, name or "all", "storage", "a stranger", head=name) for name in ("h1", "h9", "")
+    }
+    beat(bench, "h9")
+    with bench.database.write() as tx:
+        for name, one in found.items():
+            findings.note(tx, name or "h1", ["boot"], {}, [one])
+    keep = Housekeeping(bench.database, "h1/i1", bench.staging, 14)
+    for days in (13, 2):
+        bench.clock.advance(days * 24 * HOUR)
+        beat(bench)
+        keep.forget()
+        with bench.database.read() as tx:
+            left = {one.finding.head for one in findings.noted(tx)}
+            looked = {one.head for one in findings.looks(tx)}
+        assert left == {"h1", "", *(["h9"] if days == 13 else [])}
+        assert looked == {"h1", *(["h9"] if days == 13 else [])}
 
 
 class _Down:
