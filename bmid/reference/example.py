@@ -147,6 +147,8 @@ VALUES: Mapping[str, Any] = {
     ],
     "bmi.operation.abandoned.v1 steps": ["require-allocated", "clone-disk", "export-disk", "point-boot"],
     "bmi.operation.retried.v1 phase": "reverting",
+    "bmi.trash.expired.v1 removed_before": "2026-11-19T09:00:00+00:00",
+    "bmi.trash.expired.v1 reason": "the pool is full",
     "bmi.operation.retried.v1 reason": "the boot folder is mounted again",
     "bmi.operation.accepted.v1 about": "node/n1",
     "bmi.operation.accepted.v1 upload": f"http://head.example:8470/v1/uploads/{OPERATION}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, delete, exists, func, select, update
 
@@ -11,7 +12,7 @@ from bmid.store import schema
 from bmid.store.database import Tx
 from bmid.store.outbox import take_number
 
-__all__ = ["begun", "due", "expire", "explained", "forget", "hush", "kept"]
+__all__ = ["Thrown", "begun", "due", "expire", "explained", "forget", "hush", "kept"]
 
 TRASH = schema.trash.c
 
@@ -39,16 +40,24 @@ def kept(tx: Tx) -> tuple[int, datetime | None]:
     return int(count), first
 
 
-def expire(tx: Tx, older_than: float, project: str | None = None) -> tuple[int, int]:
-    """What was removed so many days ago expires now; how much that is, in things and in bytes as nodes saw them."""
-    wanted = [TRASH.expires_at > tx.now, TRASH.removed_at <= tx.now - timedelta(days=older_than)]
+class Thrown(NamedTuple):
+    """What it is, whose, and its bytes as nodes saw them."""
+
+    kind: str
+    project: str
+    size: int
+
+
+def expire(tx: Tx, before: datetime, project: str | None = None) -> Sequence[Thrown]:
+    """What was removed until then expires now; all of it."""
+    wanted = [TRASH.expires_at > tx.now, TRASH.removed_at <= before]
     if project is not None:
         wanted.append(TRASH.project == project)
     # In the line with restores: whoever plans one has written its row, or sees that it is too late.
     take_number(tx, "target")
-    changed = tx.execute(update(schema.trash).where(*wanted).values(expires_at=tx.now).returning(TRASH.size))
-    sizes = list(changed.scalars())
-    return len(sizes), sum(sizes)
+    told = (TRASH.kind, TRASH.project, TRASH.size)
+    changed = tx.execute(update(schema.trash).where(*wanted).values(expires_at=tx.now).returning(*told))
+    return [Thrown(*row) for row in changed]
 
 
 def explained(tx: Tx) -> Collection[str]:

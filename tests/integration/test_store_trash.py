@@ -105,11 +105,24 @@ def test_an_operator_can_end_the_time_of_what_was_removed_long_enough_ago(site: 
     new = gone(disk("d3", golden, 3), second)
     site.put(golden, old, theirs, new)
     with site.database.write() as tx:
-        assert trash.expire(tx, 1.0, "p1") == (1, 1)
+        assert trash.expire(tx, tx.now - timedelta(days=1), "p1") == [("disk", "p1", 1)]
         moment = tx.now
     assert due(site, (moment - DAY).total_seconds() / 86400 + 0.01) == [old.id]
     with site.database.write() as tx:
-        assert trash.expire(tx, 0.0) == (2, 2)
+        assert sorted(trash.expire(tx, tx.now)) == [("disk", "p1", 1), ("disk", "p2", 1)]
+
+
+def test_a_disks_seed_is_forgotten_with_its_time_and_nothing_else_of_it(site: ListSite) -> None:
+    golden = image("i1")
+    mine = [disk(f"d{number}", golden, number) for number in (1, 2)]
+    site.put(golden, *(gone(one, 0, days=days) for one, days in zip(mine, (1, 3), strict=True)))
+    with site.database.write() as tx:
+        assert trash.hush(tx, DAY + timedelta(days=2)) == 1
+        assert trash.hush(tx, DAY + timedelta(days=2)) == 0
+    with site.view() as view:
+        first, second = (disk_again(one) for one in sorted(view.trashed("p1"), key=lambda one: one.name))
+    assert (first, second) == (replace(mine[0], seed=None), mine[1])
+    assert mine[0].seed
 
 
 def test_rows_explain_what_is_and_what_was(site: ListSite) -> None:
