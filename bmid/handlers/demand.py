@@ -44,10 +44,11 @@ def require_usable(thing: Node | Image) -> None:
     if thing.aside is None:
         return
     kind, name = ("node", thing.name) if isinstance(thing, Node) else ("image", thing.reference)
+    words = thing.name if isinstance(thing, Node) else f"{thing.name} --project {thing.project}"
     slug = "node-set-aside" if isinstance(thing, Node) else "image-set-aside"
     aside = thing.aside
     detail = f"{kind} {name} is in {aside.state.value} since {aside.since}: {aside.reason}"
-    todo = f"bmi-publish {kind} show says more. When it is mended: bmi-publish {kind} maintenance --action off"
+    todo = f"Take another one, or wait. When it is mended: bmi-publish {kind} maintenance {words} --action off"
     raise Refused(slug, detail, todo=todo, state=aside.state.value, since=aside.since, problem=aside.problem)
 
 

@@ -84,7 +84,7 @@ def test_a_node_that_fails_too_often_for_one_reason_is_set_aside_and_comes_back(
     mended(bench)
     refused = bench.do("node.map", node="n1", **MAP)
     assert refused["refused"]
-    assert "maintenance --action off" in refused["problem"]["todo"]
+    assert refused["problem"]["todo"].endswith("bmi-publish node maintenance n1 --action off")
     assert slug(bench, "node.map", node="n1", **MAP) == "node-set-aside"
     aside = ask(bench, ShowNode(node="n1"))["node"]["aside"]
     assert (aside["state"], aside["problem"], aside["failures"]) == ("quarantine", "bmc-cannot", 3)
@@ -167,6 +167,8 @@ def test_an_image_that_cant_be_read_is_set_aside_and_not_the_nodes(bench: Bench)
     [event] = told(bench, "bmi.image.set-aside.v1")
     assert (event["project"], event["image"], event["failures"]) == ("p1", "debian", 3)
     assert told(bench, "bmi.node.set-aside.v1") == []
+    refused = bench.do("node.map", node="n1", **MAP)
+    assert refused["problem"]["todo"].endswith("bmi-publish image maintenance debian --project p1 --action off")
     assert slug(bench, "node.map", node="n1", **MAP) == "image-set-aside"
     assert slug(bench, "node.rebuild", project="p1", node="n4") == "image-set-aside"
     assert slug(bench, "disk.create", disk="d1", **IMAGE) == "image-set-aside"
