@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from bmid.errors import PermanentError
 from bmid.steps.base import Step, Wait, World
 
 __all__ = ["CloneDisk", "DescribeDisk", "DiscardDisk", "LocateDisk"]
@@ -50,11 +51,16 @@ class DescribeDisk(Step):
         return None
 
     def revert(self, world: World) -> Wait | None:
-        """As it was; whoever was let in meanwhile is cut off."""
+        """As it was; whoever was let in meanwhile is cut off. Where the disk itself is gone, its node is free all the
+        same."""
         if self.before is None:
             return None
-        _cut_off(world, self.disk)
-        world.storage.describe(self.disk, self.before)
+        try:
+            _cut_off(world, self.disk)
+            world.storage.describe(self.disk, self.before)
+        except PermanentError as error:
+            if error.problem.slug != "storage-missing":
+                raise
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,19 @@ def test_a_step_that_fails_for_too_long_is_undone(bench: Bench) -> None:
     assert bench.unexplained() == []
 
 
+def test_what_asks_for_a_quick_return_is_looked_at_each_half_minute_at_least(bench: Bench) -> None:
+    """A head that is emptied, or restarted, for ten minutes: nobody waits for another five of them afterwards."""
+
+    def busy(name: str, arguments: tuple[Any, ...]) -> None:
+        raise TransientError("busy", "in a moment", delay=5)
+
+    bench.boot.before = busy
+    one = bench.command("node.map", **MAP)
+    bench.settle(seconds=600)
+    assert bench.find(one.id).attempts > 10
+    assert bench.find(one.id).due_at - bench.clock.moment <= timedelta(seconds=30)
+
+
 def test_what_cannot_be_undone_is_stuck_and_blocks_its_node_alone(bench: Bench) -> None:
     """It keeps its keys; the operator's retry finishes the way back, with the problem it failed with first."""
 
@@ -69,6 +83,17 @@ def test_what_cannot_be_undone_is_stuck_and_blocks_its_node_alone(bench: Bench) 
     assert bench.final(one.id)["data"]["problem"]["type"] == "urn:bmi:problem:disk-full"
     assert bench.find(behind.id).phase is Phase.SUCCEEDED
     assert bench.unexplained() == []
+
+
+def test_a_parked_disk_that_is_gone_from_the_storage_blocks_no_node(bench: Bench) -> None:
+    """Its map fails and is undone, as far as there is anything to undo."""
+    bench.do("disk.create", project="p1", disk="d1", image="debian")
+    (disk,) = bench.view().disks()
+    bench.storage.discard(disk.id, {})
+    event = bench.do("node.map", project="p1", disk="d1", node="n1")
+    assert event["problem"]["type"] == "urn:bmi:problem:storage-missing"
+    assert bench.view().node("n1").disk is None
+    assert bench.do("node.map", **MAP)["changed"]
 
 
 @pytest.mark.parametrize("moment", range(6))
