@@ -60,6 +60,6 @@ class Carrier:
                     self._up[address] = head
                     self.moves += 1
                     self._moved(address, head)
-                elif here and not wanted:
+                elif not wanted and self._up.get(address) == head:  # the next one may have it by now
                     self._up.pop(address)
                     self._moved(address, "nobody")

@@ -111,7 +111,7 @@ class Site:
             head.bmid.start(60)
         self._keeper.start()
         if len(self.heads) > 1:
-            rosters = {head.name: Roster(load(head.bmid.config)) for head in self.heads}
+            rosters = {head.name: Roster(load(head.bmid.config), self._has(head.name)) for head in self.heads}
             native = {head.name: head.tgtd.portal.partition(":")[0] for head in self.heads}
             self._carrier = Carrier(rosters, native, lambda address, _head: self.fleet.moved(address))
             self._carrier.start()
@@ -199,6 +199,10 @@ class Site:
             return None
         tgtd = next((head.tgtd for head in self.heads if head.name == carrier), None)
         return (tgtd.portal.partition(":")[0] if tgtd else address), int(port)
+
+    def _has(self, head: str) -> Callable[[str], bool]:
+        """Whether an address is up at a head."""
+        return lambda address: self._carrier is not None and self._carrier.at(address) == head
 
     @property
     def moves(self) -> int:
