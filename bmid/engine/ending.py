@@ -21,7 +21,8 @@ from bmid.store.database import Tx
 __all__ = ["Ending"]
 
 log = structlog.get_logger(__name__)
-PATIENCE = 5  # failures in a row after which an error that asks for a quick return gets the usual back-off
+PATIENCE = 5  # failures in a row after which an error that asks for a quick return gets a back-off, too
+QUICK = 30.0  # seconds, which is as far as that one goes
 
 
 class Ending:
@@ -77,9 +78,12 @@ class Ending:
             self.give_up(tx, turn, error, step)
             return
         asked = error.delay if isinstance(error, TransientError) else None
-        delay = backoff(one.attempts + 1, self._chance())
-        if asked is not None:
-            delay = asked if one.attempts < PATIENCE else max(asked, delay)
+        if asked is None:
+            delay = backoff(one.attempts + 1, self._chance())
+        elif one.attempts < PATIENCE:
+            delay = asked
+        else:
+            delay = max(asked, backoff(one.attempts + 1, self._chance(), cap=QUICK))
         why = f"{step}: {error}"
         self._later(
             tx,

@@ -63,8 +63,9 @@ class ExportWatch:
 
     def _submit(self, missing: list[HomedDisk]) -> None:
         with self._database.write() as tx:
-            busy = operations.unfinished(tx, [f"node:{disk.node}" for disk in missing])
-            homed = {disk.id for disk in heads.homed(tx, self._identity.head, mapped=True)}
+            busy = operations.begun(tx, [f"node:{disk.node}" for disk in missing])
+            asked = operations.pending(tx, RestoreExport.type, "disk")
+            homed = {disk.id for disk in heads.homed(tx, self._identity.head, mapped=True)} - asked
             lost = [disk for disk in missing if disk.id in homed and f"node:{disk.node}" not in busy]
             lost = [disk for disk in lost if self._due(disk.id, tx.now)]
             for disk in lost:

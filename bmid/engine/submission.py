@@ -80,7 +80,7 @@ class Submission:
             parent=parent,
             expires_at=command.expires_at,
         )
-        operations.accept(tx, new, handler.keys(command))
+        operations.accept(tx, new, handler.keys(command), urgent=handler.urgent)
         address = f"{self._upload_url}/v1/uploads/{identifier}" if token else None
         if token:
             uploads.open_slot(tx, identifier, token, self._limit)

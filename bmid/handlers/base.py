@@ -124,7 +124,8 @@ class Handler(Generic[C]):
     `internal` commands are made by the daemon itself and never accepted from the bus. `local` ones are about the
     machine of their home, and end with it: what they look at or take away is no other head's. `upload` says where
     bytes are awaited: the SHA-256 of the token that the sender will present, or None. `accept` raises Rejected for
-    what the settings of the site rule out for ever.
+    what the settings of the site rule out for ever. `urgent` ones stand before all that has not begun: a system that
+    runs waits for them.
     """
 
     command: type[C]
@@ -137,6 +138,7 @@ class Handler(Generic[C]):
     local: bool = False
     upload: Callable[[C], str | None] = _no_upload
     accept: Callable[[C, Site], None] = _no_objection
+    urgent: bool = False
 
 
 @dataclass(frozen=True)

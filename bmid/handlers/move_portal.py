@@ -86,4 +86,4 @@ def finish(command: MovePortal, context: Context, plan: Plan, marks: Mapping[str
     return Outcome(event, tuple(Put(replace(row, ready=True)) for row in rows if row and row.head == command.head))
 
 
-HANDLER = Handler(MovePortal, PortalMoved, keys, plan, finish, internal=True)
+HANDLER = Handler(MovePortal, PortalMoved, keys, plan, finish, internal=True, urgent=True)

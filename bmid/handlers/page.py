@@ -34,7 +34,7 @@ Pattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._*?-]+$", max_leng
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 TEXT = re.compile(r"[a-z0-9._-]{1,80}", re.ASCII)
-NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 class ListQuery(Query):

@@ -77,4 +77,4 @@ def finish(command: RestoreExport, context: Context, plan: Plan, marks: Mapping[
     return Outcome(event, (Put(replace(boot, base=0)),) if boot and changed else ())
 
 
-HANDLER = Handler(RestoreExport, ExportRestored, keys, plan, finish, internal=True)
+HANDLER = Handler(RestoreExport, ExportRestored, keys, plan, finish, internal=True, urgent=True)

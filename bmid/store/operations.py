@@ -26,6 +26,7 @@ from bmid.store.schema.work import LEFT
 __all__ = [
     "Busy",
     "accept",
+    "begun",
     "change",
     "commands",
     "end",
@@ -38,7 +39,6 @@ __all__ = [
     "pending",
     "start",
     "take",
-    "unfinished",
     "wake",
     "wake_group",
 ]
@@ -58,9 +58,13 @@ ACTIVE = (Phase.PENDING, Phase.RUNNING, Phase.REVERTING)
 INSERT, INSERT_KEYS = insert(operation), insert(operation_key)
 
 
-def accept(tx: Tx, new: Operation, keys: Sequence[Key]) -> Operation:
-    """Write the operation down, behind all others; returns it with its place in the line."""
-    seq = take_number(tx, "operation")
+AHEAD = 1 << 48  # places by which what is urgent stands before all others, in its own order
+
+
+def accept(tx: Tx, new: Operation, keys: Sequence[Key], *, urgent: bool = False) -> Operation:
+    """Write the operation down, behind all others, or before all that have not begun where it is urgent; returns it
+    with its place in the line."""
+    seq = take_number(tx, "operation") - (AHEAD if urgent else 0)
     tx.execute(INSERT, columns(new) | {"seq": seq})
     if keys:
         lines = [
@@ -235,10 +239,10 @@ def keys(tx: Tx, identifier: str) -> set[str]:
     return set(tx.execute(query).scalars())
 
 
-def unfinished(tx: Tx, keys: Sequence[str]) -> set[str]:
-    """Which of the keys an unfinished operation wants exclusively."""
-    query = select(operation_key.c.key).where(operation_key.c.key.in_(keys), operation_key.c.exclusive)
-    return {row.key for row in tx.execute(query)}
+def begun(tx: Tx, keys: Sequence[str]) -> set[str]:
+    """Which of the keys an operation that has begun has exclusively: what is urgent waits for it."""
+    mine = operation_key.c.key.in_(keys) & operation_key.c.exclusive & operation_key.c.started
+    return set(tx.execute(select(operation_key.c.key).where(mine)).scalars())
 
 
 def forget(tx: Tx, before: datetime) -> int:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bmid.errors import TransientError
 from bmid.model.entity import Disk
+from bmid.model.operation import Phase
+from bmid.store import operations
 from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -24,8 +29,13 @@ def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
 
 
 def the_disk(bench: Bench) -> Disk:
-    (one,) = bench.view().disks()
+    (one,) = [one for one in bench.view().disks() if one.name.startswith("n1")]
     return one  # type: ignore[no-any-return]
+
+
+def down(name: str, arguments: tuple[Any, ...]) -> None:
+    """A boot server that fails."""
+    raise TransientError("boot-down", "nobody is there")
 
 
 def test_forgotten_targets_are_put_back(tmp_path: Path, blank: Path) -> None:
@@ -48,6 +58,27 @@ def test_forgotten_targets_are_put_back(tmp_path: Path, blank: Path) -> None:
     assert [bench.power.switch(f"bmc-{name}").starts for name in names] == [1, 1, 1]
     assert {disk.owner for disk in bench.view().disks()} == {client for _, client in bench.target.clients.values()}
     bench.close()
+
+
+def test_a_running_node_gets_its_target_back_before_what_waits_in_its_line(bench: Bench) -> None:
+    """A rebuild of it stands behind a removal of its image, which stands behind a map that fails for half an hour."""
+    bench.register("n2")
+    bench.boot.before = down
+    first = bench.command("node.map", project="p1", node="n2", image="debian")
+    bench.settle(seconds=60)
+    bench.boot.before = None
+    with bench.database.write() as tx:
+        operations.change(tx, first.id, due_at=tx.now + timedelta(minutes=30))
+    behind = [
+        bench.command("image.remove", project="p1", image="debian"),
+        bench.command("node.rebuild", project="p1", node="n1", image="debian"),
+    ]
+    bench.target.restart(the_disk(bench).shard)
+    bench.export_watch().run_once()
+    bench.settle(seconds=60)
+    ended = {one.type: one.phase for one in bench.view().operations() if one.type == "bmi.export.restore.v1"}
+    assert ended == {"bmi.export.restore.v1": Phase.SUCCEEDED}
+    assert [bench.find(one.id).phase for one in behind] == [Phase.PENDING, Phase.PENDING]
 
 
 def test_the_client_that_exported_it_before_is_cut_off(bench: Bench) -> None:

@@ -6,60 +6,18 @@ import random
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from bmid.errors import TransientError
 from bmid.model.claim import Key
-from bmid.model.operation import Operation, Phase
+from bmid.model.operation import Phase
 from bmid.store import claims, operations
 from bmid.store.database import Database
 from bmid.store.operations import Busy
+from tests.support.line import LEASE, accept, all_now, end, exclusive, shared, take
 from tests.support.twin import VirtualClock
-
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-LEASE = 30.0
-
-
-def shared(*names: str) -> list[Key]:
-    return [Key(name, exclusive=False) for name in names]
-
-
-def exclusive(*names: str) -> list[Key]:
-    return [Key(name, exclusive=True) for name in names]
-
-
-def accept(database: Database, name: str, keys: Sequence[Key], **values: object) -> Operation:
-    """An operation of that name, due since long ago."""
-    new = Operation(
-        id=name, seq=0, type="t", command={"n": name}, user="u", source="s", message=name, correlation=name,
-        phase=Phase.PENDING, accepted_at=LONG_AGO, due_at=LONG_AGO,
-    )  # fmt: skip
-    with database.write() as tx:
-        return operations.accept(tx, replace(new, **values), list(keys))
-
-
-def take(database: Database, holder: str = "h1/a", head: str = "h1") -> str | None:
-    """The id of what was taken."""
-    with database.write() as tx:
-        taken = operations.take(tx, head, holder, LEASE)
-        return taken[0].id if taken else None
-
-
-def end(database: Database, name: str, holder: str = "h1/a") -> None:
-    with database.write() as tx:
-        operations.end(tx, name, Phase.SUCCEEDED, None)
-        claims.release(tx, name, holder, ended=True)
-
-
-def all_now(database: Database) -> list[str]:
-    """Everything that may run now, taken one after the other."""
-    found = []
-    while (name := take(database)) is not None:
-        found.append(name)
-    return found
 
 
 def test_places_in_line_rise_by_one(database: Database) -> None:
@@ -118,6 +76,23 @@ def test_nobody_overtakes_what_waits_or_is_stuck(database: Database, phase: Phas
     assert take(database) is None
     end(database, "a")
     assert take(database) == "b"
+
+
+def test_what_is_urgent_stands_before_all_that_has_not_begun(database: Database) -> None:
+    """In its own order, and behind what has begun; those on other keys are not asked either."""
+    for name in "abc":
+        accept(database, name, exclusive("node:1"))
+    accept(database, "free", exclusive("node:2"))
+    assert take(database) == "a"
+    with database.write() as tx:
+        operations.start(tx, "a", {"stages": []}, None)
+    for name in ("first", "second"):
+        accept(database, name, exclusive("node:1"), urgent=True)
+    accept(database, "elsewhere", exclusive("node:3"), urgent=True)
+    assert all_now(database) == ["elsewhere", "free"]
+    for name, then in (("a", "first"), ("first", "second"), ("second", "b"), ("b", "c")):
+        end(database, name)
+        assert all_now(database) == [then]
 
 
 def test_what_is_not_due_is_not_taken_until_it_is_woken(database: Database) -> None:
