@@ -14,7 +14,7 @@ from bmid.messages.base import Event
 from bmid.messages.operation import OperationFailed, OperationPlanned, PlannedStep
 from bmid.model.operation import Phase
 from bmid.model.retry import backoff
-from bmid.steps.base import Plan, Wait
+from bmid.steps.base import AFTERMATH, Plan, Wait
 from bmid.store import operations, outbox
 from bmid.store.database import Tx
 
@@ -115,10 +115,13 @@ class Ending:
         level("operation.stuck" if stuck else "operation.reverts", step=step, problem=problem.slug, detail=str(error))
 
     def reverted(self, tx: Tx, turn: Turn, plan: Plan) -> None:
-        """The way back is done."""
+        """The way back is done. What is not as before all the same is told with what failed."""
         stored = dict(turn.record.problem or {})
         refused = bool(stored.pop("refused", False))
         problem = Problem.model_validate(stored)
+        if left := turn.record.marks.get(AFTERMATH):
+            told = {"detail": f"{problem.detail}; {left['detail']}", "todo": f"{problem.todo} {left['todo']}".strip()}
+            problem = problem.model_copy(update=told)
         undone = tuple(step.kind for stage in reversed(plan.stages) for step in stage if step.reverts)
         self.fail(tx, turn, problem.model_copy(update={"undone": undone}), refused=refused)
 

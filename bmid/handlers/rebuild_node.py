@@ -1,7 +1,8 @@
 """node.rebuild: a mapped node gets a fresh disk, of the same image or another, in place of the one it has.
 
 The new disk is made first, and the old one is not touched before: where that fails, nothing has happened. Until the old
-one is discarded, last of all, every way back leads to it; from then on there is none, and the node is on the new one.
+one is discarded, last of all, every way back leads to it, and to a node that is on if it was; from then on there is
+none, and the node is on the new one.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def plan(command: RebuildNode, context: Context) -> Plan:
     stages: Stages = (
         (RequireAllocated(project=command.project, node=node.name),),
         (way.clone(context, new, image, with_disk(node, new)),),
+        *way.back_on(context, switched),
         *way.quiet(context, old, switched, force=command.force),
         (_way_back(context, old, node),),
         *way.removed(old),

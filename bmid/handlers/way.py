@@ -14,11 +14,11 @@ from bmid.model.entity import Boot, BootStage, Disk, Image, Node, PowerAddress
 from bmid.steps.base import Stages, Step
 from bmid.steps.boot import ClearBoot, PointBoot
 from bmid.steps.disk import CloneDisk, DescribeDisk, DiscardDisk
-from bmid.steps.power import BootFromNetwork, CyclePower, PowerOff
+from bmid.steps.power import BootFromNetwork, CyclePower, PowerBack, PowerOff
 from bmid.steps.seed import RemoveSeed, WriteSeed
 from bmid.steps.target import ExportDisk, RemoveExport, RequireQuiet
 
-__all__ = ["boot_of", "clone", "describe", "discarded", "exported", "quiet", "removed", "resume"]
+__all__ = ["back_on", "boot_of", "clone", "describe", "discarded", "exported", "quiet", "removed", "resume"]
 
 
 def clone(context: Context, disk: Disk, image: Image, node: Node | None) -> CloneDisk:
@@ -65,6 +65,13 @@ def quiet(context: Context, disk: Disk, node: Node, *, force: bool) -> Stages:
         deadline = context.site.power_off_deadline
         return ((PowerOff(**_bmc(node.power), deadline=deadline, force=force),),)
     return () if force else ((RequireQuiet.of(disk),),)
+
+
+def back_on(context: Context, node: Node) -> Stages:
+    """Where the way back ends, the node is on as it was before: stands before it is made quiet."""
+    if not node.power:
+        return ()
+    return ((PowerBack(**_bmc(node.power), node=node.name, deadline=context.site.power_off_deadline),),)
 
 
 def removed(disk: Disk) -> Stages:

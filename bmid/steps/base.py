@@ -17,8 +17,10 @@ from bmid.model.entity import Disk
 from bmid.model.finding import Finding
 from bmid.model.promise import Promises
 
-__all__ = ["SETTLED", "Notes", "Plan", "Stages", "Step", "Wait", "World"]
+__all__ = ["AFTERMATH", "SETTLED", "Notes", "Plan", "Stages", "Step", "Wait", "World"]
 
+# The mark of what is not as before though all was undone: `detail` and `todo`, for whoever hears of the failure.
+AFTERMATH = "aftermath"
 SETTLED = "settled"  # the mark of an operation that can't be undone any more: how many of its stages are behind it
 
 

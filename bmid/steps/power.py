@@ -8,12 +8,14 @@ from typing import ClassVar
 from bmid.drivers.base import Power, PowerAction, PowerState
 from bmid.errors import PermanentError, TransientError
 from bmid.model.entity import PowerAddress
-from bmid.steps.base import Step, Wait, World
+from bmid.steps.base import AFTERMATH, Step, Wait, World
+from bmid.steps.boot import REMOVING
 
-__all__ = ["BootFromNetwork", "CyclePower", "PowerOff", "PowerOn"]
+__all__ = ["BootFromNetwork", "CyclePower", "PowerBack", "PowerOff", "PowerOn"]
 
 LOOK = timedelta(seconds=1)
 ASK_AGAIN = timedelta(seconds=20)
+BACK = "power-back"  # the mark of when the node was switched on again on the way back; each time that it was asked for
 
 
 class PowerStep(Step):
@@ -70,8 +72,8 @@ class CyclePower(PowerStep):
         return Wait(notes.now() + LOOK, "waits for the BMC to say that the node is on", deadline)
 
     def revert(self, world: World) -> Wait | None:
-        """A node that was sent to boot what is being taken away is switched off."""
-        if world.notes.mark("cycling") and not self.stays:
+        """A node that was sent to boot what is being taken away is switched off, unless it is on again by now."""
+        if world.notes.mark("cycling") and not self.stays and not world.notes.mark(BACK):
             self.port(world).request(self.bmc, PowerAction.OFF)
         return None
 
@@ -100,6 +102,57 @@ class PowerOn(PowerStep):
                 return None
         deadline = datetime.fromisoformat(asked[0]) + timedelta(seconds=self.deadline)
         return Wait(now + LOOK, "waits for the BMC to say that the node is on", deadline)
+
+
+class PowerBack(PowerStep):
+    """Does nothing on the way in. On the way back a node that was switched off is on again; where that can't be, who
+    hears of the failure learns that it is off.
+
+    Stands before the steps that switch it off and lead it elsewhere, so that it is undone after all of them.
+    """
+
+    kind: ClassVar[str] = "power-back"
+    node: str
+    deadline: float
+
+    def apply(self, world: World) -> Wait | None:
+        """It is on still."""
+        return None
+
+    def revert(self, world: World) -> Wait | None:
+        """Only what was on before. A BMC that doesn't answer must not keep the rest of the way back from its end."""
+        notes = world.notes
+        if not notes.mark("off-asked") or notes.mark(AFTERMATH):
+            return None
+        began = notes.mark("back-since") or notes.now().isoformat()
+        notes.write("back-since", began)
+        late = notes.now() >= datetime.fromisoformat(began) + timedelta(seconds=self.deadline)
+        try:
+            if self._on(world):
+                return None
+        except (PermanentError, TransientError) as error:
+            if isinstance(error, TransientError) and not late:
+                raise
+            late = True
+        if not late:
+            return Wait(notes.now() + LOOK, "waits for the BMC to say that the node is on again")
+        detail = f"node {self.node} was switched off for it, and could not be switched on again"
+        notes.write(AFTERMATH, {"detail": detail, "todo": f"bmi-publish node power {self.node} --action on"})
+        return None
+
+    def _on(self, world: World) -> bool:
+        """Whether the BMC says so. What was cut off from its disk, or sent to another one, has to begin anew."""
+        port, notes = self.port(world), world.notes
+        asked: list[str] = notes.mark(BACK) or []
+        gone = notes.mark("cycling") or notes.mark(REMOVING)
+        if port.state(self.bmc) is PowerState.ON and (asked or not gone):
+            return True
+        now = notes.now()
+        if not asked or now - datetime.fromisoformat(asked[-1]) >= ASK_AGAIN:
+            port.boot_from_network_once(self.bmc)
+            port.request(self.bmc, PowerAction.ON if asked or not gone else PowerAction.CYCLE)
+            notes.write(BACK, [*asked, now.isoformat()])
+        return port.state(self.bmc) is PowerState.ON
 
 
 class PowerOff(PowerStep):

@@ -148,10 +148,11 @@ def test_a_rebuild_makes_the_new_disk_first_and_discards_the_old_one_last() -> N
     """In between there is a way back; once the old one goes there is none."""
     plan = rebuilt()
     assert kinds(plan) == [
-        ["require-allocated"], ["clone-disk"], ["power-off"], ["return-to"], ["clear-boot"], ["remove-export"],
-        ["boot-from-network"], ["export-disk"], ["point-boot"], ["cycle-power"], ["settle"], ["discard-old"],
+        ["require-allocated"], ["clone-disk"], ["power-back"], ["power-off"], ["return-to"], ["clear-boot"],
+        ["remove-export"], ["boot-from-network"], ["export-disk"], ["point-boot"], ["cycle-power"], ["settle"],
+        ["discard-old"],
     ]  # fmt: skip
-    back, settle, last = plan.stages[3][0], plan.stages[-2][0], plan.stages[-1][0]
+    back, settle, last = plan.stages[4][0], plan.stages[-2][0], plan.stages[-1][0]
     assert isinstance(back, ReturnTo)
     assert isinstance(settle, Settle)
     assert isinstance(last, DiscardOld)
@@ -186,7 +187,7 @@ def test_a_rebuild_that_could_not_discard_the_old_disk_leaves_the_node_on_the_ne
     plan = rebuilt()
     removing, made = (change.entity for change in plan.reserve)
     given = context(project(), image(), node(disk="id-d1"), removing, made)
-    left, kept, new, _ = undone("node.rebuild", N1, given, plan, **{SETTLED: 11})
+    left, kept, new, _ = undone("node.rebuild", N1, given, plan, **{SETTLED: 12})
     assert (left.entity.id, left.entity.node, left.entity.state) == ("id-d1", None, DiskState.REMOVING)
     assert (kept.entity.disk, new.entity.id, new.entity.state) == (OPERATION, OPERATION, DiskState.MAPPED)
 
