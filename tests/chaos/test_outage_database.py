@@ -117,7 +117,6 @@ def up(server: PostgreSQL) -> bool:
     return True
 
 
-@pytest.mark.long  # its deadlines hold on a quiet machine only
 def test_a_clock_that_goes_an_hour_forward_and_back_loses_nothing(site: Site, clock: Clock) -> None:
     """What waits for a moment that is an hour away now is looked at within a heartbeat, not within an hour."""
     with site.going_on(120):
@@ -128,7 +127,7 @@ def test_a_clock_that_goes_an_hour_forward_and_back_loses_nothing(site: Site, cl
         site.house.until(lambda: site.lines("clock.went_back"), 15)
 
 
-@pytest.mark.long  # its deadlines hold on a quiet machine only
+@pytest.mark.long  # tests/integration/test_store_clock.py promises the same, on a clock of its own
 def test_what_a_killed_head_held_is_free_although_the_clock_went_back(site: Site, clock: Clock) -> None:
     clock.set(0)
     with site.going_on(120):
@@ -139,7 +138,7 @@ def test_what_a_killed_head_held_is_free_although_the_clock_went_back(site: Site
     clock.set(0)
 
 
-@pytest.mark.long  # its deadlines hold on a quiet machine only
+@pytest.mark.long  # tests/integration/test_store_bounded.py promises the same, without commands meanwhile
 def test_a_database_that_is_frozen_keeps_nobody_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kernel still says that everything arrives: only a limit of our own ends the wait."""
     monkeypatch.setattr(bounded, "LIMIT", 0.5)
