@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +19,8 @@ from bmid.model.change import Change, Put
 from bmid.model.claim import Key, ordered
 from bmid.model.entity import DiskState
 from bmid.model.finding import SHARED, Kind
+from bmid.model.recovery import thrown
+from bmid.model.remnant import Remnant
 from bmid.model.trash import Trashed
 from bmid.steps.base import Plan, Step
 from bmid.steps.boot import ClearBoot
@@ -130,22 +133,25 @@ def finish(command: RemoveOrphan, context: Context, plan: Plan, marks: Mapping[s
 
 
 def _thrown(command: RemoveOrphan, context: Context) -> tuple[Change, ...]:
-    """What lies in the trash now keeps its time there. No project gets it back by a command: too little is known of it
-    for a row."""
+    """What lies in the trash now keeps its time there, and its project can have it back where it says enough of
+    itself."""
     if command.kind not in (Kind.DISK_ORPHANED, Kind.IMAGE_ORPHANED):
         return ()
-    kept = Trashed(
+    kind: Literal["disk", "image"] = "disk" if command.kind is Kind.DISK_ORPHANED else "image"
+    told, size = json.loads(command.details.get("metadata", "{}")), int(command.details.get("size", 0))
+    expires_at = context.now + timedelta(days=context.site.trash_days)
+    kept = thrown(Remnant(kind, command.id, told, size), context.now, expires_at) or Trashed(
         id=command.id,
-        kind="disk" if command.kind is Kind.DISK_ORPHANED else "image",
+        kind=kind,
         project="",
         name=command.name or "",
         parent=None,
-        size=0,
+        size=size,
         removed_at=context.now,
-        expires_at=context.now + timedelta(days=context.site.trash_days),
-        operation=context.operation,
+        expires_at=expires_at,
+        operation="",
     )
-    return (Put(kept),)
+    return (Put(replace(kept, operation=context.operation)),)
 
 
 HANDLER = Handler(RemoveOrphan, OrphanRemoved, keys, plan, finish, internal=True, local=True)

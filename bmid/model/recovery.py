@@ -17,7 +17,7 @@ from bmid.model.entity import Disk, DiskState, Firmware, Image, Node, Portal, Pr
 from bmid.model.remnant import DiskNote, ImageNote, N, Remnant, read_note
 from bmid.model.trash import Trashed, trashed
 
-__all__ = ["Doubt", "Recovery", "contested", "recover"]
+__all__ = ["Doubt", "Recovery", "contested", "recover", "thrown"]
 
 _STATES = {"mapped": DiskState.MAPPED, "parked": DiskState.PARKED, "discarded": DiskState.REMOVING}
 
@@ -74,6 +74,11 @@ def recover(found: Sequence[Remnant], opened: Collection[str], now: datetime, ex
     """The rows. `opened`: those of the contested disks that a client has open; `expires_at`: until when the trash keeps
     what is in it, all of it anew."""
     return _Recoverer(now, expires_at).run(found, opened)
+
+
+def thrown(one: Remnant, now: datetime, expires_at: datetime) -> Trashed | None:
+    """The row of one thing that goes to the trash now; None where it doesn't say enough to be brought back."""
+    return recover([replace(one, trashed=True, removed_at=now)], (), now, expires_at).trash.get(one.id)
 
 
 class _Recoverer:
@@ -162,9 +167,7 @@ class _Recoverer:
             self._doubt(one, label, f"the image that it was made from, {note.image_name}, has no row", lost=True)
             return
         if note.created_at is None:
-            self._doubt(
-                one, label, "an earlier version wrote it, which didn't say its age, portal, seed and node's data"
-            )
+            self._doubt(one, label, "an earlier version wrote it, without its age, portal, seed and node's data")
         state = _STATES[note.state]
         if note.state == "discarded":
             self._doubt(one, label, "its removal had begun: disk remove ends it")

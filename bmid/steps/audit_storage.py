@@ -70,7 +70,7 @@ def _orphan(thing: Stored) -> Finding:
     facts = {key: str(value) for key, value in thing.metadata.items() if isinstance(value, str)}
     project, name = facts.get("project"), facts.get("image" if thing.kind == "image" else "name")
     what = f"{thing.kind} {project}/{name} has no row"
-    details = {"metadata": json.dumps(dict(thing.metadata), default=str)}
+    details = {"metadata": json.dumps(dict(thing.metadata), default=str), "size": str(thing.size)}
     return Finding(
         kind, thing.id, "storage", what, ROWLESS, node=facts.get("node"), project=project, name=name, details=details
     )

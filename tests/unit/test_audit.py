@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from bmid.drivers.base import ExportStatus, Pointer, Stored
-from bmid.model.finding import Finding, Kind, Noted, Remedy, due, part
+from bmid.model.finding import Finding, Kind, part
 from bmid.model.promise import PromisedDisk, PromisedImage, Promises
 from bmid.steps.audit import compare, compare_both
 from bmid.steps.sighting import Sightings
@@ -21,7 +20,6 @@ ROWS = Promises({"d1": DISK}, {"i1": IMAGE}, {"n1": "d1"}, site="us")
 TARGET = ExportStatus(7, f"{PREFIX}:d1", "pool/disk-d1", "d1", ("10.0.0.7",), (), "/seeds/d1.iso")
 POINTER = Pointer("10.0.0.7", "d1", 3, f"{PREFIX}:d1")
 STORED = (Stored("disk", "d1", {"id": "d1"}), Stored("image", "i1", {"id": "i1"}), Stored("trash", "old"))
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def sighted(**other: Any) -> Sightings:
@@ -226,33 +224,6 @@ def test_a_target_whose_number_a_row_wants_is_that_rows_matter() -> None:
     """Who removed it as an orphan could remove what was put back under the number."""
     found = compare(ROWS, sighted(targets={"s0": (replace(STRAY, number=7),)}))
     assert [one.kind for one in found] == [Kind.TARGET_ASTRAY]
-
-
-@pytest.mark.parametrize("kind", list(Kind))
-def test_strangers_are_never_touched_and_orphans_not_before_the_second_look_and_the_quarantine(kind: Kind) -> None:
-    day = timedelta(days=1)
-
-    def ready(looks: int, age: timedelta) -> bool:
-        noted = Noted(Finding(kind, "x", "storage", "what"), NOW - age, NOW, looks)
-        return due(noted, NOW, day)
-
-    remedy = kind.about.remedy
-    assert ready(9, 9 * day) is (remedy is not Remedy.NONE)
-    assert ready(1, 9 * day) is (remedy in (Remedy.RESTORE, Remedy.WRITE) and kind is not Kind.OWNER_ASTRAY)
-    assert ready(9, day / 2) is (remedy in (Remedy.RESTORE, Remedy.WRITE))
-    assert (remedy is Remedy.REMOVE) is ("orphaned" in kind or kind is Kind.EXPORT_LEFT)
-
-
-def test_a_finding_knows_the_part_that_was_looked_at_for_it() -> None:
-    """By that it is kept while the part doesn't answer."""
-    for place, wanted in (
-        ("storage @x", "storage"),
-        ("target s0", "target s0"),
-        ("boot 10.0.0.9", "boot"),
-        ("seed", "seed"),
-        ("owner", "owner"),
-    ):
-        assert part(Finding(Kind.STRANGER, "x", place, "what")) == wanted
 
 
 def test_each_finding_names_a_part_that_a_look_names_too() -> None:
