@@ -92,7 +92,8 @@ CASES: dict[str, tuple[Promises, Sightings, Kind, str, str]] = {
         Kind.DISK_ORPHANED, "d9", "p1/x",
     ),
     "an image without a row": (
-        ROWS, sighted(stored=(*STORED, Stored("image", "i9", {"id": "i9", "site": "us"}))), Kind.IMAGE_ORPHANED, "i9", "no row",
+        ROWS, sighted(stored=(*STORED, Stored("image", "i9", {"id": "i9", "site": "us"}))),
+        Kind.IMAGE_ORPHANED, "i9", "no row",
     ),
     "a snapshot of nobody": (
         ROWS, sighted(stored=(replace(STORED[0], snapshots=("op",)), STORED[1])),
