@@ -14,7 +14,7 @@ import structlog
 
 from bmid.drivers.base import ExportStatus
 from bmid.engine.identity import Identity, Ports
-from bmid.errors import TransientError
+from bmid.errors import BmiError, TransientError
 from bmid.store import heads
 from bmid.store.database import Database
 
@@ -43,28 +43,30 @@ class Eviction:
         self._identity = identity
         self._homed: set[str] | None = None
         self._turns = 0
+        self._whole = True
 
     def run_once(self) -> int:
         """How many things were removed."""
         with self._database.read() as tx:
             homed = {disk.id for disk in heads.homed(tx, self._identity.head)}
-        before, self._homed, self._turns = self._homed, homed, self._turns + 1
-        if before is not None and before <= homed and self._turns % EVERY:
-            return 0
-        failed = removed = 0
-        for stray in self._strays():
-            if stray.disk in homed:
-                continue
-            try:
-                removed += self._evict(stray)
-            except TransientError as error:
-                failed += 1
-                log.warning("eviction.failed", disk=stray.disk, what=stray.what, detail=str(error))
-        if failed:
-            self._homed = None
+        # Until all was looked at, it wasn't: whatever ends this turn has the next one look again.
+        before, self._homed, self._turns = self._homed, None, self._turns + 1
+        removed, self._whole = 0, True
+        if before is None or not before <= homed or not self._turns % EVERY:
+            removed = sum(self._evicted(stray) for stray in self._strays() if stray.disk not in homed)
+        if self._whole:
+            self._homed = homed
         if removed:
             log.warning("head.cleared", removed=removed)
         return removed
+
+    def _evicted(self, stray: _Stray) -> bool:
+        try:
+            return self._evict(stray)
+        except BmiError as error:
+            self._whole = False
+            log.warning("eviction.failed", disk=stray.disk, what=stray.what, detail=str(error))
+            return False
 
     def _strays(self) -> Iterator[_Stray]:
         """Targets first: each failed read of a fenced one is a leak."""
@@ -84,7 +86,7 @@ class Eviction:
         try:
             return self._ports.target.exports(shard)
         except TransientError:
-            self._homed = None
+            self._whole = False
             return ()
 
     def _evict(self, stray: _Stray) -> bool:

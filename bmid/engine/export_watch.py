@@ -76,7 +76,7 @@ class ExportWatch:
     def _due(self, disk: str, now: datetime) -> bool:
         """Whether to try it now: a disk that can't be exported again is tried ever more rarely."""
         tries, due = self._tried.get(disk, (0, now))
-        if now < due:
+        if now < due <= now + LAST_PAUSE:  # beyond that lies only what a clock that went back has left behind
             return False
         self._tried[disk] = (tries + 1, now + min(FIRST_PAUSE * 2**tries, LAST_PAUSE))
         return True

@@ -20,7 +20,8 @@ from bmid.store.schema import REVISION
 __all__ = ["Conflict", "Database", "Tx"]
 
 PREVIOUS = None  # the revision before REVISION on which this program still runs; there is none yet
-POSTGRESQL_OPTIONS = "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000"
+# Who stands still in the midst of a transaction holds up other heads for as long as the last one says.
+POSTGRESQL_OPTIONS = "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=20000"
 
 
 def _json(value: Any) -> str:

@@ -108,3 +108,15 @@ def test_what_is_being_unmapped_is_not_put_back(bench: Bench) -> None:
     bench.target.restart("0")
     bench.export_watch().run_once()
     assert "bmi.export.restore.v1" not in [one.type for one in bench.view().operations()]
+
+
+def test_a_target_that_is_gone_again_is_put_back_although_the_clock_went_back_meanwhile(bench: Bench) -> None:
+    """It was put back a moment ago by the old time, which lies an hour ahead now."""
+    watch = bench.export_watch()
+    for _ in range(2):
+        bench.target.restart(the_disk(bench).shard)
+        assert watch.run_once() == 1
+        bench.settle(seconds=1)
+        exports = bench.target.exports(the_disk(bench).shard or "")
+        assert [one.number for one in exports if one.open] == [the_disk(bench).number]
+        bench.clock.advance(-3600)

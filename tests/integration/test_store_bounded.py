@@ -73,3 +73,11 @@ def test_a_limit_of_the_caller_is_kept(server: Database) -> None:
     with bounded.Bounded.connect(url, autocommit=True) as connection:
         assert list(connection.notifies(timeout=0.1)) == []
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_who_stands_still_in_a_transaction_holds_up_others_for_no_longer_than_that(server: Database) -> None:
+    """A frozen head's locks are free long before it counts as dead."""
+    with server.read() as tx:
+        limits = {name: tx.execute(text(f"SHOW {name}")).scalar_one() for name in ("lock_timeout", "statement_timeout")}
+        idle = tx.execute(text("SHOW idle_in_transaction_session_timeout")).scalar_one()
+    assert (idle, limits) == ("20s", {"lock_timeout": "5s", "statement_timeout": "15s"})

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from bmid.engine.worker import Worker
+from bmid.errors import TransientError
 from bmid.handlers.base import Context, Handler
 from bmid.handlers.move_portal import MovePortal
 from bmid.handlers.reconcile_site import ReconcileSite
@@ -169,6 +170,26 @@ def test_what_is_about_one_machine_ends_with_it(twins: Twins) -> None:
         assert "head-gone" in str(found.problem)
     exports = [one for shard in twins.b.target.shards for one in twins.b.target.exports(shard)]
     assert mine.number in {one.number for one in exports if one.open}
+
+
+def test_a_look_at_what_is_to_go_that_failed_is_done_again_at_once(twins: Twins) -> None:
+    """The targets have gone, and the boot folder gave no answer: a pointer there leads to another head's disk."""
+    watch = twins.eviction(twins.a)
+    watch.run_once()
+    taken_over(twins)
+    asked: list[str] = []
+
+    def away(name: str, _: object) -> None:
+        if not asked:
+            asked.append(name)
+            raise TransientError("boot-folder", "no answer")
+
+    twins.a.boot.before = away
+    with pytest.raises(TransientError):
+        watch.run_once()
+    assert twins.a.boot.pointers()
+    assert watch.run_once() == 1
+    assert not twins.a.boot.pointers()
 
 
 def test_what_is_planned_while_an_address_moves_is_planned_for_the_new_home(
