@@ -18,7 +18,7 @@ from bmid.messages.envelope import Envelope
 from chaos.breaker import Breaker
 from chaos.call import interleavings
 from chaos.choice import Choice
-from chaos.fault import care, parts_of, schedule
+from chaos.fault import CARE, care, parts_of, schedule
 from chaos.fleet import CREDENTIAL, mac, name, powered
 from chaos.judge import NO_END, Judge
 from chaos.publisher import Publisher
@@ -147,9 +147,9 @@ class Run:
             late = self._wait_quiet(judge)
             report.hanging = self._hanging()
             site.fleet.stop()
-            (site.folder / "nodes.log").write_text(
-                "\n".join(one for machine in site.fleet.machines for one in machine.troubles)
-            )
+            troubles = [one for machine in site.fleet.machines for one in machine.troubles]
+            (site.folder / "nodes.log").write_text("\n".join(troubles))
+            (site.folder / "operator.log").write_text("\n".join(site.operator.told))
             self._figures()
             report.broken = [*self._breaker.failed, *late, *self._dead]
             report.outcomes = judge.outcomes()
@@ -219,8 +219,9 @@ class Run:
         """The longest time that a command was under way with nothing broken, and what had been broken last before."""
         sent = {one: at for publisher in self._publishers for one, (at, _) in publisher.sent.items()}
         longest = (0.0, "no fault")
+        harm = [one for one in self._breaker.ended if one[2].kind not in CARE]  # what operators do breaks nothing
         for one, end in self._first_end.items():
-            begun = [(until, fault) for since, until, fault in self._breaker.ended if since <= end]
+            begun = [(until, fault) for since, until, fault in harm if since <= end]
             until, fault = max(begun, key=lambda each: each[0], default=(end, None))
             waited = end - max(until, sent.get(one, end))
             if fault and waited > longest[0]:
