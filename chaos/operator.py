@@ -57,8 +57,10 @@ class Operator:
             config = list(self._configs.values())[attempt % len(self._configs)]
             code, said = self._once(config, ("head", *words))
             self.told.append(f"bmid head {' '.join(words)}: {code} {said}")
+            if "Traceback" in said:
+                raise LabError(f"bmid head {' '.join(words)} broke down: {said}")
             refused = code == UNAVAILABLE and any(one in said for one in REFUSED)
-            if code in (DONE, LEFT) or refused or self._ended.wait(2):
+            if code == DONE or (code == LEFT and words[0] == "drain") or refused or self._ended.wait(2):
                 return
         raise LabError(f"bmid head {' '.join(words)} was not done in {TRIES} tries: {said}")
 

@@ -173,3 +173,7 @@ def test_an_operator_types_again_what_found_no_database_and_takes_a_refusal(
     configs["head-b"].write_text("69 the database is away")
     with pytest.raises(LabError, match="was not done"):
         operator.undrain("head-a")
+    configs["head-a"].write_text("1  something is left")
+    configs["head-b"].write_text("1  Traceback (most recent call last)")
+    with pytest.raises(LabError, match="broke down"):
+        operator.undrain("head-a")
