@@ -90,6 +90,10 @@ def test_what_is_urgent_stands_before_all_that_has_not_begun(database: Database)
         accept(database, name, exclusive("node:1"), urgent=True)
     accept(database, "elsewhere", exclusive("node:3"), urgent=True)
     assert all_now(database) == ["elsewhere", "free"]
+    with database.write() as tx:
+        operations.change(tx, "a", phase=Phase.RUNNING, claimed_until=None)
+        claims.release(tx, "a", "h1/a")
+    assert all_now(database) == ["a"]  # again, as after a wait
     for name, then in (("a", "first"), ("first", "second"), ("second", "b"), ("b", "c")):
         end(database, name)
         assert all_now(database) == [then]
