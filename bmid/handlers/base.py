@@ -55,6 +55,10 @@ class View(Lists, Protocol):
         """IP:PORT of a head's shard, also while the head is dead."""
         ...
 
+    def moves(self, address: str) -> int:
+        """How many moves of an address have not ended."""
+        ...
+
     def carried(self, portal: str) -> Portal | None:
         """One portal, by IP:PORT, with the head that carries it."""
         ...

@@ -82,8 +82,10 @@ def finish(command: MovePortal, context: Context, plan: Plan, marks: Mapping[str
         disks=len(members),
         failed=sum(one.phase is not Phase.SUCCEEDED for one in members),
     )
-    rows = [context.view.carried(portal) for portal in command.portals]
-    return Outcome(event, tuple(Put(replace(row, ready=True)) for row in rows if row and row.head == command.head))
+    rows = [row for row in map(context.view.carried, command.portals) if row and row.head == command.head]
+    if context.view.moves(command.address) > 1:
+        rows = []  # it was away and is back, and the exports of that wait in the line
+    return Outcome(event, tuple(Put(replace(row, ready=True)) for row in rows))
 
 
 HANDLER = Handler(MovePortal, PortalMoved, keys, plan, finish, internal=True, urgent=True)

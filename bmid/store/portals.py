@@ -50,7 +50,8 @@ def every(tx: Tx, *, share: bool = False) -> Sequence[Portal]:
     return [entity(Portal, row) for row in tx.execute(query.with_for_update(read=True) if share else query)]
 
 
-HOLD = select(portal.c.portal).with_for_update(read=True)
+# Rows are locked in the order of their names, by whoever locks several.
+HOLD = select(portal.c.portal).order_by(portal.c.portal).with_for_update(read=True)
 
 
 def hold(tx: Tx) -> None:
@@ -116,6 +117,8 @@ def move(tx: Tx, portals: Sequence[Portal], to: str, *, whole: bool) -> Moved:
     """Portals of one carrier pass to another head, with their disks and whatever is being done to them; `whole`: with
     all that the carrier has in hand, for one that is dead. Conflict where they have moved meanwhile."""
     origin, names = portals[0].head, [one.portal for one in portals]
+    wanted = select(portal.c.portal).where(portal.c.portal.in_(names)).order_by(portal.c.portal)
+    tx.execute(wanted.with_for_update()).all()
     _write_told(tx, origin, _shards_of(tx, origin))
     change = update(portal).where(portal.c.portal.in_(names), portal.c.head == origin)
     fresh = {"head": to, "ready": False, "bound_for": None, "withdrawn_at": None}

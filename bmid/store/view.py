@@ -153,9 +153,14 @@ class StoreView(Pages):
         """IP:PORT of a head's shard."""
         return heads.portal(self._tx, head, shard)
 
+    def moves(self, address: str) -> int:
+        """How many moves of an address have not ended."""
+        return sum(one["address"] == address for one in operations.commands(self._tx, "bmi.portal.move.v1"))
+
     def carried(self, portal: str) -> Portal | None:
-        """One portal, by IP:PORT."""
-        return self._one(Portal, portal=portal)
+        """One portal, by IP:PORT. It neither moves nor is bound until this transaction has ended."""
+        row = self._tx.execute(select(schema.portal).filter_by(portal=portal).with_for_update()).first()
+        return entity(Portal, row) if row else None
 
     def number(self) -> int:
         """The next number for a target."""

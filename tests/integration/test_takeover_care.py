@@ -3,64 +3,33 @@ that are about one machine; on memory twins."""
 
 from __future__ import annotations
 
-import secrets
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from bmid.engine.worker import Worker
 from bmid.errors import TransientError
-from bmid.handlers.base import Context, Handler
 from bmid.handlers.move_portal import MovePortal
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.handlers.remove_orphan import RemoveOrphan
-from bmid.messages.base import Command
 from bmid.model.entity import Disk
 from bmid.model.finding import Kind
 from bmid.model.operation import Operation, Phase
-from bmid.steps.base import Plan
 from bmid.store import operations, portals, schema
-from lab.postgresql import PostgreSQL
 from tests.support.succession import DEAD_AFTER, Twins
 
 pytestmark = pytest.mark.usefixtures("quiet")
-P1 = {"project": "p1"}
 MINE = "10.77.0.1"
-
-
-def furnished(twins: Twins) -> Twins:
-    """A node on each head."""
-    twins.a.furnish("n1", "n2")
-    for name in ("n1", "n2"):
-        twins.a.command("node.map", **P1, node=name, image="debian")
-    for bench in (twins.a, twins.b, twins.a):
-        bench.settle(bench.worker(bench.identity), seconds=20)
-    assert sorted(disk.head for disk in twins.a.view().disks()) == ["h1", "h2"]
-    twins.pass_by(1, "h1", "h2")
-    return twins
 
 
 @pytest.fixture
 def twins(tmp_path: Path, blank: Path) -> Iterator[Twins]:
     """Two heads with a node each."""
     made = Twins(tmp_path, blank)
-    yield furnished(made)
+    made.furnish("n1", "n2")
+    yield made
     made.close()
-
-
-@pytest.fixture
-def served(tmp_path: Path, postgresql: PostgreSQL, blank_postgresql: str) -> Iterator[Twins]:
-    """The same on a server, where transactions run side by side."""
-    name = f"t{secrets.token_hex(6)}"
-    made = Twins(tmp_path, url=postgresql.create_database(name, template=blank_postgresql))
-    yield furnished(made)
-    made.close()
-    postgresql.drop_database(name)
 
 
 def disk_of(twins: Twins, head: str) -> Disk:
@@ -71,6 +40,10 @@ def disk_of(twins: Twins, head: str) -> Disk:
 def ready(twins: Twins, head: str) -> bool:
     rows = [one for name, one in twins.portals().items() if name.startswith(MINE)]
     return all((one.head, one.ready) == (head, True) for one in rows)
+
+
+def moves(twins: Twins) -> list[Operation]:
+    return [one for one in twins.a.view().operations(500) if one.type == MovePortal.type]
 
 
 def taken_over(twins: Twins) -> None:
@@ -192,34 +165,20 @@ def test_a_look_at_what_is_to_go_that_failed_is_done_again_at_once(twins: Twins)
     assert not twins.a.boot.pointers()
 
 
-def test_what_is_planned_while_an_address_moves_is_planned_for_the_new_home(
-    served: Twins, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else it would wait for the dead one, or write its disk's old home over the new one."""
-    mine = disk_of(served, "h1")
-    one = served.a.command("node.unmap", **P1, node=mine.node, force=True)
-    served.pass_by(DEAD_AFTER + 6, "h2")
-    moves = threading.Thread(target=served.takeover(served.b).run_once)
-    worker = served.b.worker(served.b.identity)
-
-    def slow(operation: Operation) -> tuple[Handler[Any], Command]:
-        """Another head moves the address as soon as the handler has seen where the disk is."""
-        handler, command = Worker._handler(worker, operation)
-
-        def plan(command: Command, context: Context) -> Plan:
-            made = handler.plan(command, context)
-            if not moves.ident:
-                moves.start()
-                moves.join(1)
-            return made
-
-        return replace(handler, plan=plan), command
-
-    monkeypatch.setattr(worker, "_handler", slow)
-    worker.run_once()
-    moves.join(10)
-    assert not moves.is_alive()
-    served.b.settle(worker, seconds=60)
-    found = served.a.find(one.id)
-    assert (found.home, found.phase) == ("h2", Phase.SUCCEEDED)
-    assert [disk.head for disk in served.a.view().disks()] == ["h2"]
+def test_an_address_that_was_away_and_is_back_is_ready_with_the_last_of_its_exports(twins: Twins) -> None:
+    """The first move finds it where it brought it to, before the others have begun."""
+    taken_over(twins)
+    for origin, to in (("h2", "h1"), ("h1", "h2")):
+        twins.pass_by(1, "h1", "h2")
+        with twins.a.database.write() as tx:
+            portals.bind(tx, MINE, origin, to)
+            portals.withdraw(tx, MINE, origin)
+        assert twins.takeover(twins.b).run_once() == 1
+    workers = [bench.worker(bench.identity) for bench in (twins.a, twins.b)]
+    for _ in range(60):
+        for worker in workers:
+            worker.run_once()
+        ended = [one.ended_at is not None for one in moves(twins)]
+        assert ready(twins, "h2") is all(ended)
+        twins.a.clock.advance(1)
+    assert ended == [True] * 3

@@ -53,6 +53,16 @@ class Twins:
         shards = {shard: f"{address}:{3260 + int(shard)}" for shard in bench.target.shards}
         return Keeper(bench.database, bench.identity, Presence(shards))
 
+    def furnish(self, *nodes: str) -> None:
+        """Map these nodes, evenly."""
+        self.a.furnish(*nodes)
+        for name in nodes:
+            self.a.command("node.map", project="p1", node=name, image="debian")
+        for bench in (self.a, self.b, self.a):
+            bench.settle(bench.worker(bench.identity), seconds=20)
+        assert {disk.head for disk in self.a.view().disks()} == {"h1", "h2"}
+        self.pass_by(1, "h1", "h2")
+
     def takeover(self, bench: Bench) -> Takeover:
         """That of a head, which has looked on since the beginning; its addresses are those that `local` says."""
         return self._takeovers[bench.identity.head]

@@ -110,6 +110,9 @@ class MemoryView(View):
     def portal(self, head: str, shard: str) -> str | None:
         return next((one.portal for one in self.shards if (one.head, one.shard) == (head, shard)), None)
 
+    def moves(self, address: str) -> int:
+        return 1
+
     def carried(self, portal: str) -> Portal | None:
         return self._one(Portal, portal=portal)
 
