@@ -159,6 +159,7 @@ class Head:
             Loop("boots", self._begun(lambda: 0.1 if boots.run_once() else 1.0), 1),
             Loop("exports", self._begun(lambda: 2.0 if not exports.run_once() else 1.0), 1),
             Loop("calls", lanes.report, 2),
+            Loop("clock", self.clockwork.mind, 2),
             Loop("consumer", self._begun(lambda: consumer.run_once(1.0)), 0, close=consumer.close),
             Loop("responder", self._begun(lambda: responder.run_once(1.0)), 0, close=responder.close),
             Loop("ping", self._begun(lambda: pinger.run_once(1.0)), 0, close=pinger.close),
