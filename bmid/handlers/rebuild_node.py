@@ -110,7 +110,7 @@ def _home(context: Context, old: Disk) -> Home:
     home = next((one for one in context.view.homes() if (one.head, one.shard) == (old.head, old.shard)), None)
     if home is None:
         detail = f"head {old.head}, which exports disk {old.name}, is not alive"
-        raise TransientError("no-home", detail, todo=f"Start bmid on {old.head}.")
+        raise TransientError("no-home", detail, todo=f"Start bmid on {old.head}.", delay=5)
     if home.draining:
         detail = f"head {old.head}, which exports disk {old.name}, is being drained"
         raise Refused("head-draining", detail, todo="Unmap the node and map it again: then another head exports it.")
