@@ -48,11 +48,18 @@ class Wire:
                 ear.close()
 
     def _connect(self) -> Any:
+        from bmid.store.bounded import KEEPALIVE, Bounded  # noqa: PLC0415 - psycopg takes 0.1 s to load
+
         engine = self._database.engine
         # A connection of its own, which no transaction ever gets.
         arguments, options = engine.dialect.create_connect_args(engine.url)
-        ear = engine.dialect.loaded_dbapi.connect(*arguments, **options, autocommit=True, connect_timeout=5)
-        ear.execute("LISTEN bmid")
+        options = {**options, **KEEPALIVE, "autocommit": True, "connect_timeout": 5}
+        ear = Bounded.connect(*arguments, **options)
+        try:
+            ear.execute("LISTEN bmid")
+        except BaseException:
+            ear.close()
+            raise
         return ear
 
     @contextmanager

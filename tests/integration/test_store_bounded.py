@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from bmid.errors import TransientError
 from bmid.store import bounded
 from bmid.store.database import Database
+from bmid.store.wire import Wire
 from lab.postgresql import PostgreSQL
 
 
@@ -40,6 +42,30 @@ def test_a_frozen_server_keeps_nobody_for_longer_than_the_limit(
     finally:
         postgresql.thaw()
     assert server.now()
+
+
+def test_an_ear_at_a_server_that_freezes_in_the_midst_of_it_is_given_up(
+    server: Database, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would hear other heads any more, for as long as the kernel keeps the connection."""
+    monkeypatch.setattr(bounded, "LIMIT", 0.5)
+    wire = Wire(server, "1")
+    connect = bounded.Bounded.connect
+
+    def frozen(*arguments: Any, **options: Any) -> Any:
+        made = connect(*arguments, **options)
+        postgresql.freeze()
+        return made
+
+    monkeypatch.setattr(bounded.Bounded, "connect", frozen)
+    try:
+        with pytest.raises(TransientError, match="ConnectionTimeout"):
+            wire.listen(0.1)
+    finally:
+        postgresql.thaw()
+    monkeypatch.setattr(bounded.Bounded, "connect", connect)
+    assert wire.listen(0.1)
+    wire.close()
 
 
 def wait_for_mine(server: Database) -> None:
