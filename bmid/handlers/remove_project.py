@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from bmid.errors import Refused
 from bmid.handlers.base import Context, Handler, Outcome
+from bmid.handlers.trash import nobodys
 from bmid.messages.base import Command, Event
-from bmid.model.change import Drop
+from bmid.model.change import Drop, Put
 from bmid.model.claim import Key
 from bmid.model.entity import Disk, Image
 from bmid.model.name import ProjectName
@@ -60,9 +61,9 @@ def plan(command: RemoveProject, context: Context) -> Plan:
 def finish(command: RemoveProject, context: Context, plan: Plan, marks: Mapping[str, Any]) -> Outcome:
     """The row goes. What was its own in the trash is nobody's then: whoever takes the name later can't restore it."""
     project = context.view.project(command.project)
-    trashed = context.view.trashed(command.project)
+    trashed = (Put(nobodys(one, context.now)) for one in context.view.trashed(command.project))
     event = ProjectRemoved(operation=context.operation, project=command.project, changed=plan.memo["changed"])
-    return Outcome(event, (*((Drop(project),) if project else ()), *(Drop(one) for one in trashed)))
+    return Outcome(event, (*((Drop(project),) if project else ()), *trashed))
 
 
 HANDLER = Handler(RemoveProject, ProjectRemoved, keys, plan, finish)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from bmid.model.change import Change, Drop, Put
 from bmid.model.entity import Disk, Image
 from bmid.model.trash import Trashed
 
-__all__ = ["RestorableUntil", "TrashId", "require_parent", "require_trashed", "restorable_until", "thrown"]
+__all__ = ["RestorableUntil", "TrashId", "nobodys", "require_parent", "require_trashed", "restorable_until", "thrown"]
 
 TrashId = Annotated[
     Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] | None,
@@ -29,12 +30,16 @@ RestorableUntil = Annotated[
 
 
 def thrown(context: Context, thing: Image | Disk, *, whole: bool = True) -> tuple[Change, ...]:
-    """The row goes, and another one says that the bytes lie in the trash. Of what never was `whole` nothing is
-    remembered, and its bytes go soon."""
-    if not whole:
-        return (Drop(thing),)
+    """The row goes, and another one says that the bytes lie in the trash. What never was `whole` is nobody's there, and
+    goes soon."""
     kept = parked(thing) if isinstance(thing, Disk) else thing
-    return Drop(thing), Put(trash.trashed(kept, context.operation, context.now, _expiry(context)))
+    row = trash.trashed(kept, context.operation, context.now, _expiry(context))
+    return Drop(thing), Put(row if whole else nobodys(row, context.now))
+
+
+def nobodys(one: Trashed, now: datetime) -> Trashed:
+    """No project can have it back, and its bytes go within minutes. Without a row nobody would know whose they are."""
+    return replace(one, project="", expires_at=now, row={})
 
 
 def restorable_until(context: Context, *, whole: bool = True) -> datetime | None:

@@ -29,7 +29,8 @@ DISKS = select(
 )
 
 NODES = select(node.c.name, node.c.disk).where(node.c.disk.is_not(None))
-TRASH = select(*(trash.c[name] for name in ("id", "kind", "project", "name")))
+# What is nobody's can't be restored, and may never have been there.
+TRASH = select(*(trash.c[name] for name in ("id", "kind", "project", "name"))).where(trash.c.project != "")
 
 
 @dataclass(frozen=True)

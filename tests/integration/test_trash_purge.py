@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from structlog.testing import capture_logs
 
 from bmid.drivers.base import Usage
@@ -115,6 +115,42 @@ def test_what_neither_a_row_nor_an_operation_explains_is_somebody_elses(bench: B
         bench.clock.advance(DAY)
         assert mine.run_once() == 0
     assert stored(bench) == ["0" * 32, "1" * 32]
+
+
+def test_what_a_project_leaves_behind_goes_with_it(bench: Bench, watch: Watch) -> None:
+    """Also what was made so long ago that nobody remembers the operation."""
+    image = bench.view().image("p1", "debian").id
+    bench.do("image.remove", project="p1", image="debian")
+    bench.do("project.remove", project="p1")
+    forget_operations(bench)
+    bench.clock.advance(61)
+    bench.do("project.create", project="p1")
+    assert bench.do("image.restore", project="p1", image="debian")["problem"]["type"].endswith("trash-unknown")
+    assert stored(bench) == [image]
+    assert purge(bench, watch).run_once() == 1
+    assert (stored(bench), bench.unexplained()) == ([], [])
+
+
+def test_what_was_never_finished_goes_soon_however_long_it_lay_there(bench: Bench, watch: Watch) -> None:
+    """An import that was abandoned, say, and whose image is removed after a month."""
+    bench.do("image.copy", project="p1", image="debian", to="half", flatten=True)
+    half = bench.view().image("p1", "half").id
+    with bench.database.write() as tx:
+        tx.execute(update(schema.image).where(schema.image.c.id == half).values(ready=False))
+    forget_operations(bench)
+    done = bench.do("image.remove", project="p1", image="half")
+    assert (done["changed"], done.get("restorable_until")) == (True, None)
+    assert rows(bench) == []
+    forget_operations(bench)
+    bench.clock.advance(61)
+    assert purge(bench, watch).run_once() == 1
+    assert (stored(bench), bench.unexplained()) == ([], [])
+
+
+def forget_operations(bench: Bench) -> None:
+    """Their retention is over."""
+    with bench.database.write() as tx:
+        tx.execute(delete(schema.operation))
 
 
 def test_user_data_stays_for_as_long_as_it_can_be_needed(bench: Bench, watch: Watch) -> None:
