@@ -54,7 +54,6 @@ class Busy(Exception):
 
 ACTIVE = (Phase.PENDING, Phase.RUNNING, Phase.REVERTING)
 
-
 INSERT, INSERT_KEYS = insert(operation), insert(operation_key)
 
 
