@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.identity import Identity, Ports
+from bmid.scheduler.childcare import Childcare
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.scheduler.purge import Purge
 from bmid.scheduler.reconciling import Reconciling
@@ -29,9 +30,11 @@ def make_clockwork(
     housekeeping = Housekeeping(database, holder, settings.images.staging_folder, engine.retention_days)
     purge = Purge(database, holder, ports.lanes.watched("storage", ports.storage), settings.storage.urgent_free)
     reconciling = Reconciling(database, holder, engine.reconcile_every, engine.dead_after, acceptance.submit, notify)
+    children = Childcare(database, ports.imaging, identity.head)
     clockwork = Clockwork()
     clockwork.every(600, "forget", housekeeping.forget)
     clockwork.every(600, "sweep", housekeeping.sweep)
+    clockwork.every(10, "children", children.run_once)
     clockwork.every(60, "purge", purge.run_once)
     clockwork.every(10, "reconcile", reconciling.run_once)
     return clockwork

@@ -76,7 +76,9 @@ def test_starting_a_job_again_changes_nothing(bench: Bench) -> None:
     first = bench.end("j")
     bench.imaging.inspect("j", bench.source, bench.workspace, None, None)
     assert bench.imaging.poll("j") == first
+    assert bench.imaging.jobs() == ("j",)
     bench.imaging.cancel("j")
+    assert bench.imaging.jobs() == ()
     assert bench.imaging.poll("j") is None
 
 

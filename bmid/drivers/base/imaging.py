@@ -86,6 +86,10 @@ class Imaging(ABC):
         """How a job stands; None if it isn't known. One that runs is given `patience` seconds (at most 2) to end."""
 
     @abstractmethod
+    def jobs(self) -> tuple[str, ...]:
+        """All jobs that are known: they run, or have ended and nobody has cancelled them yet."""
+
+    @abstractmethod
     def unpacked(self, source: Path, workspace: Path, found: ImageFile) -> Path:
         """The file that holds the image after `inspect`: the source itself, or the unpacked one."""
 

@@ -142,6 +142,11 @@ class MemoryImaging(Imaging):
                     self._jobs[job] = Job(JobState.FAILED, problem=(slug, str(error), True))
             return self._jobs.get(job)
 
+    def jobs(self) -> tuple[str, ...]:
+        self._before("jobs", ())
+        with self._lock:
+            return (*self._jobs, *self._work)
+
     def unpacked(self, source: Path, workspace: Path, found: ImageFile) -> Path:
         return workspace / f"unpacked-{source.name}" if found.compression else source
 

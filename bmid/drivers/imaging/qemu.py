@@ -120,6 +120,10 @@ class QemuImaging(Imaging):
                     work.target.unlink(missing_ok=True)
             return state
 
+    def jobs(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._jobs)
+
     def unpacked(self, source: Path, workspace: Path, found: ImageFile) -> Path:
         return unpacked_path(source, workspace) if found.compression else source
 
