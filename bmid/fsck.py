@@ -184,7 +184,7 @@ def _stand(tx: Tx, operation: str) -> str:
     ended, total = operations.members(tx, operation)
     if not total:
         return one.why or ("waits for its turn" if one.phase is Phase.PENDING else "looks")
-    held_up = operations.held_up(tx, operation)
+    held_up = findings.held_up(tx, operation)
     return f"{ended} of {total} mended" + (f", one waits: {held_up}" if held_up else "")
 
 

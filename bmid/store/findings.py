@@ -16,7 +16,7 @@ from bmid.store.database import Tx
 from bmid.store.rows import upsert
 from bmid.store.schema import disk, finding, head, image, look, node, operation, operation_key, trash
 
-__all__ = ["Looked", "forget", "looks", "note", "noted", "promises"]
+__all__ = ["Looked", "forget", "held_up", "looks", "note", "noted", "promises"]
 
 RESTORES = "bmi.export.restore.v1"
 KINDS = {kind.value for kind in Kind}
@@ -140,3 +140,11 @@ def forget(tx: Tx, before: datetime) -> int:
     gone = select(head.c.name).where(head.c.seen_at < before)
     tx.execute(delete(look).where(look.c.head.in_(gone)))
     return int(tx.execute(delete(finding).where(finding.c.head.in_(gone))).rowcount)
+
+
+def held_up(tx: Tx, look: str) -> str | None:
+    """What the first of those that mend for a look and have to wait waits for, or failed with lately; None if none
+    does."""
+    mine = (operation.c.parent == look) & operation.c.ended_at.is_(None) & operation.c.why.is_not(None)
+    found: str | None = tx.execute(select(operation.c.why).where(mine).order_by(operation.c.seq).limit(1)).scalar()
+    return found

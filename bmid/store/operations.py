@@ -194,13 +194,6 @@ def members(tx: Tx, parent: str) -> tuple[int, int]:
     return int(row.ended or 0), int(row.total)
 
 
-def held_up(tx: Tx, parent: str) -> str | None:
-    """What the first of a group that has to wait waits for, or failed with lately; None if none does."""
-    mine = (operation.c.parent == parent) & operation.c.ended_at.is_(None) & operation.c.why.is_not(None)
-    found: str | None = tx.execute(select(operation.c.why).where(mine).order_by(operation.c.seq).limit(1)).scalar()
-    return found
-
-
 def wake_group(tx: Tx, parent: str) -> None:
     """One of the group has ended: if it was the last one, somebody looks at the group now."""
     ended, total = members(tx, parent)

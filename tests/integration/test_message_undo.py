@@ -182,6 +182,7 @@ def test_whoever_takes_a_removed_projects_name_gets_nothing_of_it(bench: Bench) 
     bench.do("project.remove", project="p2")
     bench.do("project.create", project="p2")
     refused(bench.do("image.restore", project="p2", image="secret"), "trash-unknown")
+    bench.clock.advance(61)
     purged(bench)
     assert not list(bench.storage.trash())
 
