@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -86,9 +87,15 @@ class Turn:
             raise Refused("expired", detail, todo="Send it again under a new id, with more time.")
 
     def verify(self) -> None:
-        """ClaimLost, unless all claims are still ours. Called before each driver call."""
+        """ClaimLost, unless all claims are still ours. Called before each driver call.
+
+        An answer that we read only after the claims may have run out is none: this process stood still, or the answer
+        was long on its way."""
+        asked = monotonic()
         with self._database.read() as tx:
-            claims.verify(tx, self._held, self._holder, self.operation)
+            left = claims.verify(tx, self._held, self._holder, self.operation)
+        if monotonic() - asked >= left:
+            raise ClaimLost("the claims may have run out while they were looked at")
         # Of all heads' logs together: the epochs of a key never go back, or two of them acted on it at a time.
         log.debug("driver.called", held={one.key: one.epoch for one in self._held})
 

@@ -33,8 +33,9 @@ __all__ = [
     "verify",
 ]
 
-HELD = text("SELECT key, epoch FROM claim WHERE operation = :operation AND holder = :holder")
-LOCKED = text(f"{HELD.text} FOR UPDATE")
+_MINE = "SELECT key, epoch, expires_at FROM claim WHERE operation = :operation AND holder = :holder"
+HELD = text(_MINE).columns(expires_at=Instant)
+LOCKED = text(f"{_MINE} FOR UPDATE").columns(expires_at=Instant)
 ROLE = text("SELECT expires_at FROM claim WHERE key = :key AND holder = :holder").columns(expires_at=Instant)
 
 
@@ -63,14 +64,17 @@ def take(tx: Tx, keys: Sequence[str], holder: str, lease: float, purpose: str | 
     return tuple(held)
 
 
-def verify(tx: Tx, held: Iterable[Held], holder: str, purpose: str, *, keep: bool = False) -> None:
-    """ClaimLost, unless every claim is still ours under the epoch that we took it with. `keep`: and it stays so until
-    this transaction has ended, also where somebody takes away what a dead head held."""
+def verify(tx: Tx, held: Iterable[Held], holder: str, purpose: str, *, keep: bool = False) -> float:
+    """ClaimLost, unless every claim is still ours under the epoch that we took it with; for how many seconds more it
+    will be, if nobody renews it. `keep`: and it stays so until this transaction has ended, also where somebody takes
+    away what a dead head held."""
     statement = LOCKED if keep and tx.connection.dialect.name == "postgresql" else HELD
-    ours = {(row.key, row.epoch) for row in tx.execute(statement, {"operation": purpose, "holder": holder})}
+    found = tx.execute(statement, {"operation": purpose, "holder": holder})
+    ours: dict[tuple[str, int], datetime] = {(row.key, row.epoch): row.expires_at for row in found}
     lost = [one.key for one in held if (one.key, one.epoch) not in ours]
     if lost:
         raise ClaimLost(f"the claim on {', '.join(lost)} has passed on")
+    return min((ours[one.key, one.epoch] - tx.now).total_seconds() for one in held)
 
 
 RELEASE = text(

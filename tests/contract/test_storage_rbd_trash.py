@@ -79,6 +79,24 @@ def test_a_move_into_the_trash_that_was_killed_half_way_is_ended_before_its_end(
     assert all(one.id != disk for one in storage.inventory())
 
 
+def test_a_name_whose_image_went_without_it_is_free_again(storage: RbdStorage, image: str, pool: rados.Ioctx) -> None:
+    """Killed between the image and its place in the list of names, after which librbd says that it exists."""
+    names = [f"image-{uuid4().hex}", f"image-{uuid4().hex}", f"disk-{uuid4().hex}", f"disk-{uuid4().hex}"]
+    for name in names:
+        pool.execute("rbd_directory", "rbd", "dir_add_image", text(name) + text(uuid4().hex[:12]))
+    made, copied, cloned, discarded = (name.partition("-")[2] for name in names)
+    storage.create_image(made, 1 << 20)
+    storage.clone_image(image, copied)
+    storage.clone(image, cloned, {"a": 1})
+    storage.discard(discarded, {})
+    listed = set(rbd.RBD().list(pool))
+    assert set(names[:3]) <= listed
+    assert names[3] not in listed
+    for name in names[:3]:
+        with rbd.Image(pool, name, read_only=True) as handle:
+            assert handle.size()
+
+
 @pytest.mark.parametrize("far", [False, True])
 def test_a_way_back_that_was_killed_half_way_is_gone_on_with(
     storage: RbdStorage, image: str, pool: rados.Ioctx, far: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bmid.engine import turn
 from bmid.errors import ClaimLost, PermanentError, TransientError
 from bmid.model.operation import Phase
 from tests.support.bench import LEASE, Bench
@@ -138,6 +140,19 @@ def test_who_has_lost_the_claim_touches_nothing(bench: Bench, moment: int) -> No
     assert bench.find(one.id).phase is Phase.SUCCEEDED
     assert len(bench.finals(one.id)) == 1
     assert bench.unexplained() == []
+
+
+def test_an_answer_that_is_read_when_the_lease_is_over_is_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process stood still between the question and the call: whoever has the claim by then is not disturbed."""
+    ticks = itertools.count(0.0, LEASE)
+    monkeypatch.setattr(turn, "monotonic", lambda: next(ticks))
+    one = bench.command("node.map", **MAP)
+    assert bench.worker().run_once()
+    assert [stored.kind for stored in bench.storage.inventory()] == ["image"]
+    monkeypatch.undo()
+    bench.clock.advance(LEASE + 1)
+    bench.settle()
+    assert bench.find(one.id).phase is Phase.SUCCEEDED
 
 
 def test_an_instance_that_stood_still_does_not_take_over_from_itself(bench: Bench) -> None:

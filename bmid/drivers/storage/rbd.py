@@ -167,9 +167,7 @@ class RbdStorage(Storage):
         name = disk_name(disk)
         with self._ceph.session() as ceph:
             image = identity(ceph.pool, name)
-            if image is None:
-                return
-            if write_metadata(ceph.pool, image, DISK_KEY, metadata):
+            if image is not None and write_metadata(ceph.pool, image, DISK_KEY, metadata):
                 with suppress(rbd.ImageNotFound):
                     self._rbd.trash_move(ceph.pool, name, 0)
             sweep(ceph, name)

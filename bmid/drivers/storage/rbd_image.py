@@ -14,7 +14,7 @@ import rbd
 
 from bmid.drivers.storage.ceph_connection import CephSession
 from bmid.drivers.storage.rbd_fence import fence
-from bmid.drivers.storage.rbd_metadata import identity, write_metadata
+from bmid.drivers.storage.rbd_metadata import identity, unlist, write_metadata
 from bmid.errors import PermanentError, TransientError
 
 __all__ = [
@@ -109,6 +109,7 @@ def describe(ceph: CephSession, name: str, key: str, metadata: Mapping[str, obje
 def make_way(ceph: CephSession, name: str, timeout: float) -> None:
     """Drop an unfinished image, so that its name is free. Raises rbd.Error and PermanentError `image-sealed`."""
     if identity(ceph.pool, name) is None:
+        unlist(ceph.pool, name)
         return
     if is_sealed(ceph, name):
         raise PermanentError("image-sealed", f"{name} is golden already")
@@ -134,6 +135,7 @@ def sweep(ceph: CephSession, name: str) -> None:
             rbd.RBD().remove(ceph.pool, name)
         if identity(ceph.pool, name) is not None:
             raise TransientError("storage-busy", f"{name} can be neither opened nor removed")
+    unlist(ceph.pool, name)
 
 
 def _escaped(value: str) -> str:

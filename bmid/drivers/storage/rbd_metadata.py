@@ -15,7 +15,7 @@ from typing import Any
 
 import rados
 
-__all__ = ["encoded", "identity", "read_metadata", "read_size", "remove_metadata", "write_metadata"]
+__all__ = ["encoded", "identity", "read_metadata", "read_size", "remove_metadata", "unlist", "write_metadata"]
 
 _CANCELED = 125
 _HEAD = 2**64 - 2  # CEPH_NOSNAP: the image itself, and no snapshot of it
@@ -28,6 +28,20 @@ def identity(pool: Any, name: str) -> str | None:
         return str(pool.read(f"rbd_id.{name}")[4:].decode())
     except rados.ObjectNotFound:
         return None
+
+
+def unlist(pool: Any, name: str) -> None:
+    """Take a name without an image from the list of names: whoever removed it, or moved it into the trash, was killed
+    between the two, and librbd would say for ever that there is such an image. Only for whoever has the right to it.
+
+    Raises rados.Error.
+    """
+    try:
+        _, answer = pool.execute("rbd_directory", "rbd", "dir_get_id", encoded(name))
+        if identity(pool, name) is None:
+            pool.execute("rbd_directory", "rbd", "dir_remove_image", encoded(name) + answer)
+    except rados.ObjectNotFound:
+        return
 
 
 def write_metadata(pool: Any, image: str, key: str, value: Mapping[str, object]) -> bool:
