@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, or_, select, update
 
 from bmid.model.entity import DiskState
+from bmid.model.operation import Phase
 from bmid.store import portals
 from bmid.store.database import Tx
 from bmid.store.rows import upsert
@@ -186,11 +187,14 @@ def homed(tx: Tx, name: str, *, mapped: bool = False) -> Sequence[HomedDisk]:
 
 def elsewhere(tx: Tx, identifier: str, name: str) -> bool:
     """Whether a disk has its home on another head, or none; it stays so until this transaction has ended. One in the
-    trash has none: what is here is of before it went, and it comes back parked."""
+    trash has none: what is here is of before it went, and it comes back parked. Neither has one that was never to be:
+    the operation of its id has failed, and took it back."""
     query = select(disk.c.head, disk.c.state).where(disk.c.id == identifier).with_for_update(read=True)
     row = tx.execute(query).first()
     if row is None:
-        return tx.execute(select(trash.c.id).where(trash.c.id == identifier)).first() is not None
+        failed = (operation.c.id == identifier) & (operation.c.phase == Phase.FAILED)
+        kept = select(trash.c.id).where(trash.c.id == identifier).union_all(select(operation.c.id).where(failed))
+        return tx.execute(kept).first() is not None
     return bool(row.head != name)
 
 
