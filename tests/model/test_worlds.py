@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.world.database import blank_bytes
 from tests.support.world.shortest import account, shortest
-from tests.support.world.story import Command, Fault, Story
+from tests.support.world.story import SHORT, Command, Fault, Story
 from tests.support.world.world import Past, past, run
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -62,10 +62,22 @@ def test_a_head_that_dies_or_stands_still_loses_its_disks_to_the_other_one(kind:
     unmap = Command(50.0, "c9", "alice", "node.unmap", {**p1, "node": "n1", "force": True, "disk": "discard"})
     when = {"nth": 1, "what": what} if what else {"at": 12.0}
     fault = Fault(kind, "h1", seconds=200.0, **when)  # type: ignore[arg-type]
-    found, world = run(Story(3, (*maps, unmap), (fault,), dead_after=31.0), before)
+    found, world = run(Story(3, (*maps, unmap), (fault,), dead_after=SHORT), before)
     assert found == [], account(world.story, found, world.stage.story)
     moved = [call for call in world.log.calls if call.what == "target.create" and call.holder.startswith("h2/")]
     assert moved, "nothing was taken over"
+
+
+@pytest.mark.parametrize("kind", ["off", "stop", "drain"])
+def test_nodes_go_on_at_the_other_head_when_their_own_is_gone_or_drained(kind: str, before: Past) -> None:
+    """For good, for longer than nobody is waited for, or because a person says so; and what they wrote is there."""
+    p1 = {"project": "p1", "image": "p1/i1", "power": None}
+    maps = [Command(5.0 + n, f"c{n}", "alice", "node.map", {**p1, "node": f"n{n}"}) for n in (1, 2, 3)]
+    fault = Fault(kind, "h1", at=35.0, seconds=60.0)
+    found, world = run(Story(3, tuple(maps), (fault,), dead_after=SHORT), before)
+    assert found == [], account(world.story, found, world.stage.story)
+    assert world.carriers.at("10.77.0.1") is world.by_name["h2"]
+    assert world.nodes.moved, "no node was running there"
 
 
 def test_a_seed_is_the_same_world_to_the_step_in_any_process(before: Past, blank: Path, tmp_path: Path) -> None:

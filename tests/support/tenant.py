@@ -11,8 +11,9 @@ __all__ = ["FOREIGN", "commands"]
 FOREIGN = "52:54:00:00:00:ff"  # a network card that may be in any node
 
 
-def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
-    """Any command, right or wrong, with names so few that they meet; mostly about nodes and what they are on."""
+def commands(*only: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    """Any command, or one of these, right or wrong, with names so few that they meet; mostly about nodes and what they
+    are on."""
     project, image = st.sampled_from(["p1", "p1", "p1", "p2"]), st.sampled_from(["i1", "i1", "i1", "i2"])
     disk, new, yes = st.sampled_from(["d1", "d2"]), st.sampled_from(["i2", "i3"]), st.booleans()
     node, labels = st.sampled_from(["n1", "n2", "n3"]), st.sampled_from([{"os": "a"}, {"os": "b"}])
@@ -64,6 +65,7 @@ def commands() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     often = {"node.map": 7, "node.map ": 4, "node.map  ": 2, "node.unmap": 5, "node.rebuild": 2, "node.snapshot": 2}
     often |= {"disk.create": 2, "image.update": 2, "image.restore": 1, "disk.restore": 2, "disk.remove": 1}
     kinds = [*fields, *(kind for kind, more in often.items() for _ in range(more))]
+    kinds = [one for one in kinds if not only or one in only]
     return st.sampled_from(kinds).flatmap(lambda kind: st.tuples(st.just(kind.strip()), fields[kind]))
 
 

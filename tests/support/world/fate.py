@@ -35,7 +35,7 @@ class Fate:
         self._waiting = [[one, one.nth] for one in story.faults if one.nth >= 0]
         for one in story.faults:
             if one.nth < 0:
-                world.stage.add("fate", one.kind, lambda one=one: self._befall(one), after=one.at)
+                world.stage.add("fate", one.kind, lambda one=one: self.befall(one), after=one.at)
 
     def moment(self, head: Head, what: str, turn: Turn | None = None) -> None:
         """A head is before or after something. May pause, and may raise."""
@@ -93,9 +93,20 @@ class Fate:
 
     def _kill(self, head: Head, seconds: float) -> None:
         head.kill()
-        self.world.stage.add("fate", "restart", lambda: None if head.alive else head.start(), after=seconds)
+        self.world.stage.add("fate", "restart", lambda: self._restart(head), after=seconds)
 
-    def _befall(self, fault: Fault) -> None:
+    def _restart(self, head: Head) -> None:
+        while head.stopped:
+            self.world.stage.pause(1.0)
+        if not head.alive and not head.off:
+            head.start()
+
+    def expect(self, fault: Fault) -> None:
+        """It strikes at its moment."""
+        self._waiting.append([fault, fault.nth])
+
+    def befall(self, fault: Fault) -> None:
+        """It strikes now."""
         if self.quiet:
             return
         world, head = self.world, self.world.by_name.get(fault.where)
@@ -104,7 +115,9 @@ class Fate:
             self._kill(head, fault.seconds)
         elif fault.kind == "freeze" and head and head.alive:
             head.freeze(fault.seconds)
-        elif fault.kind == "tgtd" and head:
+        elif fault.kind in ("off", "stop", "drain", "move") and head:
+            self._depart(fault, head)
+        elif fault.kind == "tgtd" and head and head.up:
             head.target.restart(fault.value)
         elif fault.kind == "shard" and head:
             head.target.down.add(fault.value)
@@ -122,6 +135,20 @@ class Fate:
             world.clock.off += fault.seconds
             self.jumped = self.jumped or fault.seconds > 0
 
+    def _depart(self, fault: Fault, head: Head) -> None:
+        """A machine goes, for good or for a while; or a person has it emptied."""
+        operator = self.world.operator
+        if fault.kind == "off" and all(one.up for one in self.world.heads):
+            head.lose_power()
+        elif fault.kind == "stop" and head.up:
+            head.stop(fault.seconds)
+            self._later(fault.seconds, head.wake)
+        elif fault.kind == "drain":
+            operator.drain(head)
+            self._later(fault.seconds, lambda: operator.undrain(head))
+        elif fault.kind == "move":
+            operator.move(fault.value, head)
+
     def _bmc(self, fault: Fault) -> None:
         switch = self.world.power.switch(f"bmc-{fault.where}")
         setattr(switch, fault.value, True)
@@ -136,8 +163,10 @@ class Fate:
         self.quiet = True
         for act in self._over:
             act()
+        self._over.clear()
+        self._waiting.clear()
         self.world.broker.down_until = self.world.broker.lost_confirms = 0
         for head in self.world.heads:
             self.world.stage.thaw(head.name)
-            if not head.alive:
+            if not head.alive and not head.off:
                 head.start()

@@ -1,18 +1,16 @@
-"""One head of a world: its tgtd and its boot files, which outlive bmid, and the loops of a bmid that can be killed."""
+"""One head of a world: the loops of a bmid that can be killed and frozen, on a machine that outlives it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bmid.amqp.broker import Broker as Address
 from bmid.amqp.relay import Relay
-from bmid.drivers.base import Export
-from bmid.drivers.boot.memory import MemoryBoot
 from bmid.drivers.imaging.memory import MemoryImaging
 from bmid.drivers.isolation.none import NoIsolation
-from bmid.drivers.seed.memory import MemorySeeds
 from bmid.engine.acceptance import Acceptance
 from bmid.engine.boot_watch import BootWatch
 from bmid.engine.eviction import Eviction
@@ -23,15 +21,16 @@ from bmid.engine.takeover import Takeover
 from bmid.engine.worker import Identity, Worker
 from bmid.errors import TransientError
 from bmid.model.chap import chap_secret
+from bmid.scheduler.childcare import Childcare
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.store import operations
 from bmid.store.heads import Presence
-from tests.support.twin import InlineExecutor, LinkedTarget
+from tests.support.twin import InlineExecutor
 from tests.support.world.broker import SILENCE, Confirms, Line
 from tests.support.world.database import HeadDatabase
-from tests.support.world.probe import ProbedPorts
+from tests.support.world.host import Host
+from tests.support.world.probe import ProbedPorts, Struck
 from tests.support.world.stage import Bell
-from tests.support.world.story import LONG
 
 if TYPE_CHECKING:
     from tests.support.world.world import World
@@ -40,20 +39,16 @@ __all__ = ["LEASE", "Head"]
 
 LEASE, GIVE_UP = 30.0, 3600.0
 IDLE = 5.0  # seconds; a look at what nobody told of
+OFTEN, RARELY = 4.0, 12.0
 WORKERS = 2
 
 
-class Head:
-    """A machine. `start` runs bmid there; `alive` says whether it runs."""
+class Head(Host):
+    """`start` runs bmid there; `alive` says whether it runs, `began` whether it has looked around."""
 
     def __init__(self, world: World, name: str, number: int) -> None:
-        self.world = world
-        self.name = name
-        self.target = LinkedTarget(world.storage, f"10.0.0.{number}")
-        self.boot = MemoryBoot()
-        self.seeds = MemorySeeds()
-        self.portals = {shard: f"10.77.0.{number}:{3260 + int(shard)}" for shard in self.target.shards}
-        self.alive = False
+        super().__init__(world, name, number)
+        self.alive = self.began = False
         self.bell = Bell()
         self._instances = 0
         self.database = HeadDatabase(world.engine, world.clock, world.stage, lambda what: world.fate.moment(self, what))
@@ -66,18 +61,22 @@ class Head:
             head=self.name, instance=instance, source=f"/bmid/{self.name}", lease=LEASE,
             dead_after=self.world.story.dead_after, give_up_after=GIVE_UP, active=set(),
         )  # fmt: skip
-        self.alive = True
+        self.alive, self.began = True, False
         world = self.world
         storage = world.storage
         self.imaging = MemoryImaging(write=storage.write, read=storage.read, run=storage.run)
         self.acceptance = Acceptance(self.database, world.registry, world.site, self.identity, self.ring, limit=1 << 26)
-        self.keeper = Keeper(self.database, self.identity, Presence(self.portals))
+        self.keeper = Keeper(self.database, self.identity, Presence(self.portals, url=self.name))
         self.ports = self._ports()
+        self.eviction = Eviction(self.database, self.ports, world.site.iqn_prefix, self.identity)
         world.stage.add(self.name, "bmid", self._begin)
         world.stage.tell(f"{self.name} starts as {instance}")
 
     def _begin(self) -> None:
         self._patiently(self.keeper.start)
+        with suppress(TransientError):
+            self.eviction.run_once()
+        self.began = True
         stage = self.world.stage
         for number in range(WORKERS):
             stage.add(self.name, f"worker-{number}", self._worker)
@@ -88,28 +87,33 @@ class Head:
         database, me, world = self.database, self.identity, self.world
         boots = BootWatch(database, self.target, self.acceptance, world.site, me)
         exports = ExportWatch(database, self.target, self.acceptance, me)
+        children = Childcare(database, self.imaging, self.name)
         house = Housekeeping(database, me.holder, world.staging, 14)
         self.care = exports
-        taking = self._taking() if world.story.dead_after < LONG else {}
-        return taking | {
+        return self._taking() | {
             "keeper": lambda: self.keeper.run_once() or self.keeper.interval,
             "relay": self._relay(),
             "consumer": self._consume,
             "boots": lambda: 3.0 if boots.run_once() else IDLE,
             "exports": lambda: 3.0 if not exports.run_once() else 1.0,
+            "children": lambda: (children.run_once() and 0.0) or 10.0,
             "house": lambda: house.forget() or house.sweep() or 60.0,
         }
 
     def _taking(self) -> dict[str, Callable[[], float]]:
         """What takes over from a head that is dead, and what goes when one wakes that was."""
         world, me = self.world, self.identity
-        local, clock = (lambda _: True), (lambda: world.stage.now)
-        takeover = Takeover(self.database, world.registry, world.storage, me, local, self.ring, clock)
-        eviction = Eviction(self.database, self.ports, world.site.iqn_prefix, me)
+        storage = Struck(world.storage, lambda what: world.fate.moment(self, what))
+        local, clock = (lambda one: world.carriers.local(self, one)), (lambda: world.stage.now)
+        takeover = Takeover(self.database, world.registry, storage, me, local, self.ring, clock)
         return {
-            "takeover": lambda: 0.0 if takeover.run_once() else 3.0,
-            "eviction": lambda: 1.0 if eviction.run_once() else 3.0,
+            "takeover": lambda: 0.0 if takeover.run_once() else self._pause(),
+            "eviction": lambda: 1.0 if self.eviction.run_once() else self._pause(),
         }
+
+    def _pause(self) -> float:
+        """Until the next look at the other heads; in peace there is less to see."""
+        return RARELY if self.world.fate.quiet else OFTEN
 
     def kill(self) -> None:
         """kill -9 of bmid, and of its children with it."""
@@ -132,13 +136,6 @@ class Head:
             holder=self.identity.holder, moment=lambda what, turn: world.fate.moment(self, what, turn),
             done=world.witness.look, log=world.log,
         )  # fmt: skip
-
-    def open_targets(self) -> Iterator[tuple[str, int, Export]]:
-        """Shard, number and export of each target that lets somebody in."""
-        for shard, standing in self.target._standing.items():
-            for number, one in standing.items():
-                if one.open:
-                    yield shard, number, one.export
 
     def _worker(self) -> None:
         world, stage = self.world, self.world.stage

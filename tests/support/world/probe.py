@@ -14,7 +14,7 @@ from bmid.engine.identity import Ports
 from bmid.engine.turn import Turn
 from bmid.steps.base import World as Reach
 
-__all__ = ["Call", "Log", "ProbedPorts"]
+__all__ = ["Call", "Log", "ProbedPorts", "Struck"]
 
 KINDS = ("storage", "target", "boot", "imaging", "isolation", "seeds")
 
@@ -78,6 +78,19 @@ class _Probe:
         if not callable(member) or name in {"backing", "portal", "address"}:
             return member
         return lambda *a, **o: self._around(f"{self._name}.{name}", lambda: member(*a, **o), a)
+
+
+class Struck(_Probe):
+    """The storage as a takeover has it, which works without an operation: only the moments before and after."""
+
+    def __init__(self, storage: Any, moment: Callable[[str], None]) -> None:
+        def around(what: str, call: Callable[[], Any], _arguments: tuple[Any, ...]) -> Any:
+            moment(f"before {what}")
+            result = call()
+            moment(f"after {what}")
+            return result
+
+        super().__init__("storage", storage, around)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,18 @@ from typing import Any
 
 __all__ = ["Command", "Fault", "Story"]
 
-LONG = 60.0  # seconds after which nobody takes over any more: all have come back
+LONG, SHORT = 60.0, 31.0  # seconds of silence after which a head is taken for dead
 SPAN = 60.0  # seconds within which commands come
+AFTERMATH = 60.0  # seconds in which things go on being wrong, where a head may be taken for dead
 PUBLISHERS = ("alice", "bob", "carol")
 NODES = ("n1", "n2", "n3", "n4")
 BMCS = ("n1", "n2", "n3")
 MOMENTS = (
     "isolation.allows", "storage.clone", "storage.fence", "storage.owner", "storage.discard", "storage.describe",
-    "storage.freeze", "storage.duplicate", "storage.seal_image", "storage.remove_image", "storage.clone_image",
-    "target.create", "target.admit", "target.remove", "target.status", "boot.point", "boot.clear",
-    "power.request", "power.state", "imaging.copy", "imaging.poll", "commit", "publish", "acknowledge",
+    "storage.freeze", "storage.duplicate", "storage.cut_off", "storage.seal_image", "storage.remove_image",
+    "storage.clone_image", "target.create", "target.admit", "target.remove", "target.status",
+    "boot.point", "boot.clear", "power.request", "power.state", "imaging.copy", "imaging.poll", "commit", "publish",
+    "acknowledge",
 )  # fmt: skip
 
 
@@ -60,13 +62,17 @@ class Fault:
 
 @dataclass(frozen=True)
 class Story:
-    """One seed's commands and faults. A head that is silent for `dead_after` seconds has its disks taken over; in
-    those that are drawn nobody is for as long."""
+    """One seed's commands and faults. A head that is silent for `dead_after` seconds has its disks taken over."""
 
     seed: int
     commands: tuple[Command, ...]
     faults: tuple[Fault, ...] = field(default=())
     dead_after: float = LONG
+
+    @property
+    def span(self) -> float:
+        """Seconds until nothing goes wrong any more."""
+        return SPAN + AFTERMATH if self.dead_after < LONG else SPAN
 
     @property
     def events(self) -> list[Command | Fault]:
@@ -89,7 +95,13 @@ class Story:
         """Drawn from the seed."""
         chance = Random(seed)  # noqa: S311
         sent = _commands(chance, chance.randint(max(1, commands - 8), commands + 8))
-        return cls(seed, sent, tuple(_fault(chance) for _ in range(chance.randint(0, 2 * faults))))
+        drawn = [_fault(chance) for _ in range(chance.randint(0, 2 * faults))]
+        if chance.random() < 0.5:
+            return cls(seed, sent, tuple(drawn))
+        drawn += [_departure(chance) for _ in range(chance.randint(1, 3))]
+        if chance.random() < 0.3:
+            drawn.append(Fault("off", chance.choice(["h1", "h2"]), at=chance.uniform(5, SPAN)))
+        return cls(seed, sent, tuple(drawn), SHORT)
 
 
 def _commands(chance: Random, number: int) -> tuple[Command, ...]:
@@ -130,6 +142,19 @@ def _command(chance: Random) -> tuple[str, dict[str, Any]]:
     ]
     _, kind, data = chance.choices(kinds, [weight for weight, *_ in kinds])[0]
     return kind, data
+
+
+def _departure(chance: Random) -> Fault:
+    """One head's disks go to the other one."""
+    head, at = chance.choice(["h1", "h2"]), chance.uniform(5, 2 * SPAN)
+    kinds = [
+        (3, Fault("stop", head, at=at, seconds=chance.uniform(20, 120))),
+        (2, Fault("freeze", head, at=at, seconds=chance.uniform(35, 120))),
+        (2, Fault("kill", head, at=at, seconds=chance.uniform(35, 120))),
+        (3, Fault("drain", head, at=at, seconds=chance.uniform(1, 60))),
+        (2, Fault("move", head, at=at, value=chance.choice(["10.77.0.1", "10.77.0.2"]))),
+    ]
+    return chance.choices([one for _, one in kinds], [weight for weight, _ in kinds])[0]
 
 
 def _fault(chance: Random) -> Fault:

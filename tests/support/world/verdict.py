@@ -1,28 +1,34 @@
-"""The verdict on a world that has come to rest: ends, events, things, bytes, and what the model says.
+"""The verdict on a world that has come to rest, in words.
 
-Each check returns what is wrong, in words.
+What rows, storage, targets, pointers and seeds say of each other is compared by the module that the daemon, `bmid fsck`
+and chaos use. Beside that is what only this side knows, and what must not depend on it: which commands were sent and
+which events were heard, clients of the storage, addresses, bytes, and what the model says.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from bmid.engine.auditor import Auditor
 from bmid.model.entity import DiskState
+from bmid.model.finding import Finding
 from bmid.model.operation import FINAL
+from bmid.steps.audit import compare
+from bmid.steps.sighting import look, look_at_shared
 from bmid.store import schema
 from bmid.store.database import Database
 from bmid.store.view import StoreView
 from tests.support.expectation import Model
 
 if TYPE_CHECKING:
-    from tests.support.world.head import Head
     from tests.support.world.world import World
 
-__all__ = ["judge", "open_operations"]
+__all__ = ["findings", "judge", "open_operations"]
 
 UNSAID = ("node.power",)  # whether it changed anything: boots and BMCs switch nodes, too
 
@@ -42,7 +48,7 @@ def judge(world: World) -> list[str]:
     checks = (_ends, _events, _things, _model)
     for check in checks:
         found += check(world)
-    return [*found, *world.witness.misled(), *world.witness.lost_bytes()]
+    return [*found, *world.witness.misled(), *world.nodes.lost_bytes(), *world.nodes.errors]
 
 
 def _rows(world: World, table: Any) -> list[Any]:
@@ -69,7 +75,7 @@ def _ends(world: World) -> list[str]:
 
 
 def _events(world: World) -> list[str]:
-    """Every event was seen, in its place; sequences and positions have no gap."""
+    """Every event was seen, in its place; positions are all there, counted without the query of the findings."""
     rows = _rows(world, schema.outbox)
     seen = {one.properties.message_id: json.loads(one.body) for one in world.broker.seen}
     before = world.past_events
@@ -79,11 +85,6 @@ def _events(world: World) -> list[str]:
     places = sorted(row.position or 0 for row in rows)
     if places != list(range(1, len(rows) + 1)):
         found.append(f"positions have gaps: {places}")
-    subjects: dict[str, list[int]] = {}
-    for row in rows:
-        subjects.setdefault(row.envelope["subject"], []).append(int(row.envelope["sequence"]))
-    found += [f"sequence of {name} has gaps: {numbers}" for name, numbers in subjects.items()
-              if numbers != list(range(1, len(numbers) + 1))]  # fmt: skip
     first = [one.properties.message_id for one in world.broker.seen]
     order = list(dict.fromkeys(first))
     expected = [row.event for row in sorted(rows, key=lambda row: row.position or 0) if row.id > before]
@@ -93,55 +94,54 @@ def _events(world: World) -> list[str]:
 
 
 def _things(world: World) -> list[str]:
-    """Nothing is there that no row explains, and whatever a row promises is there."""
+    """What `bmid fsck` would find, and what it doesn't look at."""
+    return [*(f"{one.kind}: {one.what} ({one.where})" for one in findings(world)), *_clients(world), *_homes(world)]
+
+
+def findings(world: World) -> list[Finding]:
+    """The comparison of rows and sightings that the daemon, fsck and chaos have, at each machine that there is."""
+    there = [head for head in world.heads if not head.off]
+    auditor = Auditor(world.registry, world.site, there[0].name, "/verdict")
     with world.database.read() as tx:
-        view = StoreView(tx, 0)
-        images, disks = view.images(), {one.id: one for one in view.disks()}
-        nodes = {one.disk: one for one in view.nodes() if one.disk}
-        claim = schema.claim
-        held = [row.key for row in tx.execute(select(claim).where(claim.c.holder.is_not(None)))]
-        keys = [row.key for row in tx.execute(select(schema.operation_key))]
-    found = [f"claim on {key} is held" for key in held if not key.startswith("role:")] + [f"key {key}" for key in keys]
-    stored = {(one.kind, one.id) for one in world.storage.inventory() if one.kind != "trash"}
-    promised = {("image", one.id) for one in images} | {("disk", name) for name in disks}
-    found += [f"stored {one} has no row" for one in sorted(stored - promised)]
-    found += [f"{one} is not in the storage" for one in sorted(promised - stored)]
-    found += [f"image {one.name} is not ready" for one in images if not one.ready]
-    found += [f"snapshot of {name}" for name, one in world.storage._disks.items() if one.snapshots]
-    mapped = {name: one for name, one in disks.items() if one.state is DiskState.MAPPED}
-    for name, one in disks.items():
-        if one.state not in (DiskState.MAPPED, DiskState.PARKED):
-            found.append(f"disk {one.name} is {one.state}")
-        if (one.state is DiskState.MAPPED) != (name in nodes):
-            found.append(f"disk {one.name} is {one.state}, its node {nodes.get(name)}")
-    for head in world.heads:
-        found += _led(world, head, {name: one for name, one in mapped.items() if one.head == head.name})
+        rows = auditor.promises(tx, shared=True)
+    found: list[Finding] = []
+    for head in there:
+        seen = look(head.ports, head.name, world.site.iqn_prefix, rows)
+        if head is there[0]:
+            look_at_shared(world.storage, seen)
+        assert not seen.silent, seen.silent
+        found += compare(rows, seen)
+    return found
+
+
+def _clients(world: World) -> list[str]:
+    """What no driver tells: clients of the storage that a target or nobody has, jobs that nobody asks about."""
+    found = []
+    for head in [one for one in world.heads if not one.off]:
+        for shard, number, export in head.open_targets():
+            if not world.storage.has_open(*head.target.clients.get(number, ("", ""))):
+                found.append(f"disk {export.user} is not open at its target, {shard}/{number} of {head.name}")
+        found += [f"job {job}" for job in (*head.imaging._jobs, *head.imaging._work)]
     owners = {name: one.owners for name, one in world.storage._disks.items() if len(one.owners) > 1}
     return found + [f"disk {name} is open at {one}" for name, one in owners.items()]
 
 
-def _led(world: World, head: Head, mine: dict[str, Any]) -> list[str]:
-    """A head has a target, open at the storage, and a pointer for each disk that is at home there, and no more."""
-    there = {
-        (shard, number): one for shard, standing in head.target._standing.items() for number, one in standing.items()
-    }
-    wanted = {(one.shard, one.number): one for one in mine.values()}
-    found = [f"target {key} at {head.name} has no row" for key in there if key not in wanted]
-    for key, one in wanted.items():
-        if key not in there or not there[key].open:
-            found.append(f"disk {one.name} has no open target at {head.name}")
-        elif not world.storage.has_open(*head.target.clients.get(one.number, ("", ""))):
-            found.append(f"disk {one.name} is not open at its target")
-    pointers = {entry.disk for entry in head.boot.entries.values()}
-    found += [f"pointer to {name} at {head.name} has no row" for name in sorted(pointers - set(mine))]
-    found += [f"disk {mine[name].name} has no pointer at {head.name}" for name in sorted(set(mine) - pointers)]
-    return found + [f"job {job}" for job in (*head.imaging._jobs, *head.imaging._work)]
+def _homes(world: World) -> list[str]:
+    """Each mapped disk is at home where its address is."""
+    with world.database.read() as tx:
+        disks = [one for one in StoreView(tx, 0).disks() if one.state is DiskState.MAPPED]
+    found = []
+    for one in disks:
+        head = world.carriers.at((one.portal or "").rpartition(":")[0])
+        if head is None or head.name != one.head:
+            found.append(f"disk {one.name} is at home at {one.head}, and {one.portal} at {head and head.name}")
+    return found
 
 
 def _model(world: World) -> list[str]:
-    """Each command ended as the model says, taken in the order in which they ended."""
+    """Each command ended as the model says, taken in the order in which they ended. `after` is the model then."""
     found: list[str] = []
-    model = world.model
+    world.after = model = deepcopy(world.model)
     by_message = {(f"/{one.user}", one.message): one for one in world.story.commands}
     rows = {row.id: row for row in _rows(world, schema.operation)}
     finals = [one for one in _rows(world, schema.outbox) if one.operation in rows]

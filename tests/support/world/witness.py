@@ -1,20 +1,23 @@
-"""The witness: looks at pointers, targets and bytes whenever something has changed them.
+"""The witness: looks at pointers and targets whenever something has changed them, and at addresses that arrive.
 
-No node is ever led to a disk that isn't its own, and what an initiator was told is on disk is on disk.
+No node is ever led to a disk that isn't its own, and nobody finds an address where its disks aren't.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from bmid.drivers.base import PowerState
-from bmid.store.schema import disk, node_mac, portal
+from bmid.handlers.move_portal import MovePortal
+from bmid.steps.group import PATIENCE
+from bmid.store import findings
+from bmid.store.schema import disk, node_mac, operation, portal
 from bmid.store.schema import node as node_table
 
 if TYPE_CHECKING:
-    from tests.support.world.head import Head
+    from tests.support.world.host import Host
     from tests.support.world.world import World
 
 __all__ = ["Witness"]
@@ -28,28 +31,67 @@ CHANGES = (
     "seeds.write",
     "storage.discard",
 )
-OFFSET = 4096
 DISKS = select(disk.c.id, disk.c.node, disk.c.project, disk.c.address, disk.c.head, disk.c.owner)
+MOVES = select(operation.c.command, operation.c.accepted_at, operation.c.ended_at).where(
+    operation.c.type == MovePortal.type, operation.c.ended_at.is_not(None)
+)
+NO_TIME = timedelta()
+FORGETFUL = ("tgtd", "shard", "clock")  # faults that take a target away that was there, or shorten a minute
 PORTALS = select(portal.c.native, portal.c.head)
 MACS = select(node_mac.c.mac, node_table.c.name).join(node_table, node_table.c.id == node_mac.c.node)
 
 
 class Witness:
-    """`wrong` is what was seen that must never be. `acked` are what each disk's initiator was told is safe."""
+    """`wrong` is what was seen that must never be."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.wrong: list[str] = []
-        self.acked: dict[str, bytes] = {}
-        self._sessions: dict[str, tuple[Head, str, int, int, int]] = {}  # by MAC: where, shard, number, session, start
-        self._written = 0
 
     def look(self, what: str) -> None:
         """Something has been done."""
         if what in CHANGES:
-            for found in self.misled():
-                self.world.stage.tell(f"SEEN after {what}: {found}")
-                self.wrong.append(f"after {what}: {found}")
+            self._note(f"after {what}", [*self.misled(), *self._shared()])
+
+    def _note(self, when: str, found: list[str]) -> None:
+        for one in found:
+            self.world.stage.tell(f"SEEN {when}: {one}")
+            self.wrong.append(f"{when}: {one}")
+
+    def arrived(self, address: str, head: Host) -> None:
+        """Nodes find a head there from now on: each disk that was told this address, and that nobody makes or takes
+        away, is open at that head, and at no other one. One that can't be exported holds up the others for a minute."""
+        with self.world.database.read() as tx:
+            rows = findings.promises(tx)
+            told = {row.id: row.portal for row in tx.execute(select(disk.c.id, disk.c.portal))}
+            waited = max(
+                (row.ended_at - row.accepted_at for row in tx.execute(MOVES) if row.command["address"] == address),
+                default=NO_TIME,
+            )
+        mine = [one for one in rows.disks.values() if (told[one.id] or "").startswith(f"{address}:") and one.node]
+        there, faults = self._open_at(), {one.kind for one in self.world.story.faults}
+        sure = waited < PATIENCE and faults.isdisjoint(FORGETFUL)
+        found = []
+        for one in [each for each in mine if not rows.in_the_making(each)]:
+            where = there.get(one.id, [])
+            if any(name != head.name for name in where):
+                found.append(f"{one.label} is still open at {where}")
+            elif not where and sure:
+                found.append(f"{one.label} is not open there yet")
+        self._note(f"when {address} came to {head.name}", found)
+
+    def _open_at(self) -> dict[str, list[str]]:
+        """The heads at whose targets, which let their nodes in, each disk can be written."""
+        found: dict[str, list[str]] = {}
+        for head in self.world.heads:
+            for _, number, _ in head.open_targets():
+                client = head.target.clients.get(number)
+                if client and self.world.storage.has_open(*client):
+                    found.setdefault(client[0], []).append(head.name)
+        return found
+
+    def _shared(self) -> list[str]:
+        return [f"disk {name} can be written at {where}" for name, where in self._open_at().items() if len(where) > 1]
 
     def misled(self) -> list[str]:
         """Pointers, targets and seeds that lead anywhere but to a disk of the project that has the node. While a node
@@ -81,7 +123,7 @@ class Witness:
             found += [f"{head.name} has the seed of {one}" for one in head.seeds.volumes if one not in rows]
         return found + [one for head in self.world.heads if head.name in lost for one in self._uncut(head, rows)]
 
-    def _uncut(self, head: Head, rows: dict[str, Any]) -> list[str]:
+    def _uncut(self, head: Host, rows: dict[str, Any]) -> list[str]:
         """Targets of a head that lost its address which can still write to a disk that is at home elsewhere."""
         found = []
         for shard, number, export in head.open_targets():
@@ -90,72 +132,3 @@ class Witness:
             if astray and client and self.world.storage.has_open(*client):
                 found.append(f"target {shard}/{number} of {head.name} still has {export.user} open, which is {row}'s")
         return found
-
-    def nodes(self) -> None:
-        """The machines: those that are on boot what they are led to, and write."""
-        while True:
-            for mac, bmc in self.world.machines.items():
-                switch = self.world.power.switch(bmc)
-                self._live(mac, switch.starts if switch.state is PowerState.ON else -1)
-            self.world.stage.pause(4.0)
-
-    def _live(self, mac: str, start: int) -> None:
-        session = self._sessions.get(mac)
-        if session and (session[4] != start or not self._runs(session) or self._cut(session)):
-            head, shard, number, identifier, _ = self._sessions.pop(mac)
-            if number in head.target._standing[shard]:
-                head.target.log_out(shard, number, identifier)
-            session = None
-        if start >= 0 and session is None:
-            self._log_in(mac, start)
-        elif session:
-            self._write(session)
-
-    def _log_in(self, mac: str, start: int) -> None:
-        for head in self.world.heads:
-            for entry in [one for one in head.boot.entries.values() if one.mac == mac]:
-                for shard, standing in head.target._standing.items():
-                    for number in [n for n, one in standing.items() if one.export.iqn == entry.iqn and one.open]:
-                        if not self.world.storage.has_open(*head.target.clients.get(number, ("", ""))):
-                            continue
-                        try:
-                            session = head.target.log_in(
-                                shard, number, address=entry.address, user=entry.user, secret=entry.secret, alias="os"
-                            )
-                        except PermissionError:
-                            continue
-                        self._sessions[mac] = (head, shard, number, session, start)
-                        return
-
-    def _runs(self, session: tuple[Head, str, int, int, int]) -> bool:
-        head, shard, number, identifier, _ = session
-        standing = head.target._standing[shard].get(number)
-        return standing is not None and any(one.id == identifier for one in standing.sessions)
-
-    def _cut(self, session: tuple[Head, str, int, int, int]) -> bool:
-        """Its target can't reach the disk any more."""
-        client = session[0].target.clients.get(session[2])
-        return client is None or not self.world.storage.has_open(*client)
-
-    def _write(self, session: tuple[Head, str, int, int, int]) -> None:
-        """A write that goes through is safe from then on; one of a client that was cut off fails."""
-        head, shard, number, identifier, _ = session
-        client = head.target.clients.get(number)
-        if client is None or shard in head.target.down or not self.world.storage.has_open(*client):
-            return
-        name = client[0]
-        self._written += 1
-        text = f"{name} {self._written:8d}".encode()
-        self.world.storage.write(f"memory:{name}", OFFSET, text)
-        self.acked[name] = text
-        head.target.move(shard, number, identifier, read=4096, written=len(text))
-
-    def lost_bytes(self) -> list[str]:
-        """Disks on which an acknowledged write is not."""
-        disks = self.world.storage._disks
-        kept = {name: text for name, text in self.acked.items() if name in disks}
-        return [
-            f"disk {name} has not what was acknowledged"
-            for name, text in kept.items()
-            if disks[name].content.read(OFFSET, len(text)) != text
-        ]

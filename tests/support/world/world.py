@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from bmid.drivers.power.memory import MemoryPower
 from bmid.drivers.storage.memory import MemoryStorage
@@ -21,22 +21,25 @@ from bmid.handlers.registry import Registry, discover
 from bmid.messages.envelope import Envelope, encode
 from bmid.model.entity import Network
 from bmid.model.site import Site
-from bmid.store import networks
+from bmid.store import networks, portals
+from bmid.store.schema import head as heads
 from bmid.store.schema import outbox
 from tests.support.expectation import Model
 from tests.support.letter import Letter
 from tests.support.twin import remembered
 from tests.support.world.broker import Broker
+from tests.support.world.carrier import Carriers, Operator
 from tests.support.world.database import HeadDatabase, WorldClock, memory
 from tests.support.world.fate import Fate
 from tests.support.world.head import Head
+from tests.support.world.machine import Nodes
 from tests.support.world.probe import Log
 from tests.support.world.stage import Stage
-from tests.support.world.story import BMCS, NODES, SPAN, Command, Story
+from tests.support.world.story import BMCS, NODES, Command, Story
 from tests.support.world.verdict import judge, open_operations
 from tests.support.world.witness import Witness
 
-__all__ = ["Past", "World", "past", "run"]
+__all__ = ["Past", "World", "opened", "past", "run"]
 
 NETWORK = Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260")
 PATIENCE = 6 * 3600.0  # seconds within which all is quiet after the last fault
@@ -74,42 +77,73 @@ class World:
         self.broker = Broker(self.stage)
         self.log = Log()
         self.witness = Witness(self)
+        self.nodes = Nodes(self)
         self.heads = [Head(self, f"h{number}", number) for number in (1, 2)]
+        self.carriers, self.operator = Carriers(self), Operator(self)
         self.by_name = {head.name: head for head in self.heads}
-        self.model = Model()
-        self.last = max([SPAN, *(at for one in story.commands for at in (one.at, one.twice or 0.0))])
+        self.model = self.after = Model()
+        self.last = max([story.span, *(at for one in story.commands for at in (one.at, one.twice or 0.0))])
         self.fate = Fate(self, story)
         with self.database.read() as tx:
             self.past_events = int(tx.execute(select(func.count()).select_from(outbox)).scalar_one())
 
-    def live(self, span: float = SPAN) -> None:
+    def live(self) -> None:
         """The story, then peace, until nothing is left to do."""
-        for head in self.heads:
-            head.start()
-        self.stage.add("nodes", "nodes", self.witness.nodes)
+        self.begin()
         for one in self.story.commands:
             for at in (one.at, one.twice):
                 if at is not None:
-                    self.stage.add("publisher", one.user, lambda one=one: self._send(one), after=at)
-        self.stage.run(lambda: False, span)
+                    self.stage.add("publisher", one.user, lambda one=one: self.send(one), after=at)
+        self.stage.run(lambda: False, self.story.span)
+        self.rest()
+
+    def begin(self) -> None:
+        """The machines are there, and bmid runs."""
+        for head in self.heads:
+            head.start()
+            head.begin()
+        self.stage.add("nodes", "nodes", self.nodes.live)
+
+    def rest(self) -> None:
+        """Nothing goes wrong any more, until nothing is left to do."""
         self.fate.end()
         end = self.stage.now + PATIENCE
         for _ in range(30):
             if not self.stage.run(self._quiet, end):
                 return
-            self.stage.run(lambda: False, self.stage.now + 12.0)  # what the watchers find meanwhile
-            if self._quiet() and not any(head.care._tried for head in self.heads):
+            for head in self.heads:
+                head.eviction._homed = None  # it looks around every half minute, without a reason, too
+            self.stage.run(lambda: False, self.stage.now + 14.0)  # what the watchers find meanwhile
+            if self._quiet() and not any(head.care._tried for head in self.heads if head.alive):
                 return
 
     def _quiet(self) -> bool:
-        return not self.broker.queue and self.stage.now > self.last and not open_operations(self.database)
+        begins = any(head.alive and not head.began for head in self.heads)
+        waits = begins or self.broker.queue or self.stage.now <= self.last
+        return not waits and not open_operations(self.database) and not self._moving()
 
-    def _send(self, one: Command) -> None:
+    def _moving(self) -> bool:
+        """Whether an address is on its way, or where nobody is."""
+        with self.database.read() as tx:
+            rows = portals.every(tx)
+        there = [self.carriers.at(one.address) for one in rows]
+        return any(
+            one.bound_for or not one.ready or head is None or head.name != one.head
+            for one, head in zip(rows, there, strict=True)
+        )
+
+    def send(self, one: Command) -> None:
+        """It arrives now."""
         data = {name: value for name, value in one.data.items() if value is not None}
         envelope = Envelope(id=one.message, source=f"/{one.user}", type=f"bmi.{one.kind}.v1", data=data)
         headers, body = encode(envelope)
         self.stage.tell(str(one)[10:])
         self.broker.put(Letter(body, headers, user_id=one.user))
+
+    def is_well(self, url: str) -> bool:
+        """Whether the bmid there says that it has the database."""
+        head = self.by_name.get(url)
+        return head is not None and head.up and head.alive and not self.stage.frozen(url) and not head.database.away()
 
     def close(self) -> None:
         """Nobody acts any more."""
@@ -151,21 +185,31 @@ def past(blank: bytes, imports: Path) -> Past:
         world.stage.end()
         with world.engine.connect() as connection:
             kept = connection.connection.driver_connection.serialize()  # type: ignore[union-attr]
-        return Past(kept, remembered(world.storage), world.model, imports)
+        return Past(kept, remembered(world.storage), world.after, imports)
 
 
 def run(story: Story, before: Past, registry: Registry | None = None) -> tuple[list[str], World]:
     """One world; what was wrong with it, and itself."""
-    with fixed(story.seed), tempfile.TemporaryDirectory() as folder:
-        world = World(story, before.database, before.imports, Path(folder), registry or discover())
-        vars(world.storage).update(deepcopy(before.storage))
-        world.clock.off = 1000.0  # what has been is past
-        world.model = deepcopy(before.model)
+    with opened(story, before, registry) as world:
         try:
             world.live()
             return judge(world), world
         except AssertionError as error:
             return [f"a promise was broken: {error}"], world
+
+
+@contextmanager
+def opened(story: Story, before: Past, registry: Registry | None = None) -> Iterator[World]:
+    """A world in which nothing has happened yet."""
+    with fixed(story.seed), tempfile.TemporaryDirectory() as folder:
+        world = World(story, before.database, before.imports, Path(folder), registry or discover())
+        vars(world.storage).update(deepcopy(before.storage))
+        world.clock.off = 1000.0  # what has been is past, but for the heads
+        with world.database.write() as tx:
+            tx.execute(update(heads).values(seen_at=tx.now))
+        world.model = deepcopy(before.model)
+        try:
+            yield world
         finally:
             world.close()
 
