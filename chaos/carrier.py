@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
+from bmid.care.roster import Roster
 from bmid.errors import BmiError
-from bmid.roster import Roster
 
 __all__ = ["Carrier"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from bmi_publish import Client
-from bmid.roster import Roster
+from bmid.care.roster import Roster
 from bmid.settings_file import load
 from chaos.carrier import Carrier
 from chaos.fleet import CREDENTIAL, SECRET, Fleet

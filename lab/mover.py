@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bmid.address import is_local
+from bmid.care.roster import Roster
 from bmid.errors import BmiError
-from bmid.roster import Roster
 from bmid.settings_file import load
 
 __all__ = ["Mover"]

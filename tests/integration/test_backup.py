@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import func, insert, select
 
-from bmid.backup import Backup, inspect
-from bmid.cli import main
+from bmid.care.backup import Backup, inspect
+from bmid.cli.main import main
 from bmid.errors import Misconfigured, PermanentError, Refused
 from bmid.handlers.restore_export import RestoreExport
 from bmid.parts import make_database

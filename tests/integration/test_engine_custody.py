@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bmid.custody import Custody
+from bmid.care.custody import Custody
 from bmid.errors import Refused
 from bmid.model.operation import Phase
 from bmid.settings import Settings

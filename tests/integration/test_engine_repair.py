@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from bmid.care.leftover import Leftovers
+from bmid.care.repair import Repair
 from bmid.engine.auditor import Auditor
 from bmid.errors import PermanentError, Refused, TransientError
-from bmid.leftover import Leftovers
 from bmid.model.operation import Operation, Phase
-from bmid.repair import Repair
 from bmid.scheduler.housekeeping import Housekeeping
 from bmid.settings import Settings
 from bmid.store import operations, outbox

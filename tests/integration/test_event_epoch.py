@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from bmid.backup import Backup
-from bmid.rebuild import Rebuild
+from bmid.care.backup import Backup
+from bmid.care.rebuild import Rebuild
 from bmid.settings import Settings
 from bmid.store import ledger, outbox, schema, site
 from tests.support.bench import Bench

@@ -15,7 +15,7 @@ import structlog
 from click.testing import CliRunner, Result
 from sqlalchemy import delete
 
-from bmid.cli import main
+from bmid.cli.main import main
 from bmid.handlers.map_node import MapNode
 from bmid.model.entity import Disk
 from bmid.store import schema, site

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bmid.care.fsck import Fsck
 from bmid.engine.keeper import Keeper
 from bmid.errors import TransientError
-from bmid.fsck import Fsck
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.settings import Settings
 from bmid.store.heads import Presence, leave
@@ -33,8 +33,8 @@ def bench(tmp_path: Path, blank: Path) -> Iterator[Bench]:
 def checker(bench: Bench, monkeypatch: pytest.MonkeyPatch, head: str = "h2", dead_after: float = 1e9) -> Fsck:
     """On a head that has no targets of its own. Who is alive goes by the clock of the test."""
     ports = replace(bench.ports(), target=_None())
-    monkeypatch.setattr("bmid.fsck.make_ports", lambda settings: ports)
-    monkeypatch.setattr("bmid.fsck.make_database", lambda settings: bench.database)
+    monkeypatch.setattr("bmid.care.fsck.make_ports", lambda settings: ports)
+    monkeypatch.setattr("bmid.care.fsck.make_database", lambda settings: bench.database)
     return Fsck(Settings(head={"name": head}, engine={"dead_after": dead_after}))
 
 

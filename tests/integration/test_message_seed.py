@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from bmi_publish import State
 from bmi_publish.ticket import Ticket
+from bmid.care.repair import Repair
 from bmid.handlers.list_disks import ListDisks
 from bmid.handlers.list_nodes import ListNodes
 from bmid.handlers.list_operations import ListOperations
@@ -27,7 +28,6 @@ from bmid.handlers.show_disk import ShowDisk
 from bmid.handlers.show_node import ShowNode
 from bmid.handlers.show_operation import ShowOperation
 from bmid.handlers.unmap_node import UnmapNode
-from bmid.repair import Repair
 from bmid.settings_file import load
 from bmid.store import schema
 from tests.support.bmid import Builder, House

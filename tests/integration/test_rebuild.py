@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from bmid.care.rebuild import Rebuild, shape
 from bmid.errors import Misconfigured, Refused
 from bmid.model.entity import Disk, DiskState, Node, Seed
-from bmid.rebuild import Rebuild, shape
 from bmid.settings import Settings
 from bmid.store import dump, heads, portals
 from bmid.store.outbox import take_number

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from bmid.care.fsck import Fsck
 from bmid.engine.keeper import Keeper
 from bmid.errors import TransientError
-from bmid.fsck import Fsck
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.model.finding import Finding, Kind
 from bmid.scheduler.housekeeping import Housekeeping
@@ -105,7 +105,7 @@ def test_what_is_another_heads_own_comes_from_its_last_look_with_its_age(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = bench.ports()
-    monkeypatch.setattr("bmid.fsck.make_ports", lambda settings: replace(ports, target=_Down()))
+    monkeypatch.setattr("bmid.care.fsck.make_ports", lambda settings: replace(ports, target=_Down()))
     bench.boot.entries.clear()
     (disk,) = bench.view().disks()
     bench.target.down.add(disk.shard or "")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bmid.care.roster import Roster
 from bmid.errors import TransientError
-from bmid.roster import Roster
 from bmid.settings import Settings
 from bmid.store import heads, portals
 from bmid.store.database import Database

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from bmid.cli import main
+from bmid.cli.main import main
 from bmid.store import schema
 from tests.support.bench import Bench
 from tests.support.purging import DAY

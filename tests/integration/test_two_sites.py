@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from bmid.care.rebuild import Rebuild
 from bmid.errors import Refused
 from bmid.model.entity import DiskState
-from bmid.rebuild import Rebuild
 from bmid.settings import Settings
 from bmid.store import site as sites
 from tests.support.bench import SITE, Bench

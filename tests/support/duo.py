@@ -16,6 +16,7 @@ import pytest
 import rados
 import rbd
 
+from bmid.care.roster import Roster
 from bmid.handlers.import_image import ImageSource, ImportImage
 from bmid.handlers.map_node import MapNode
 from bmid.handlers.register_node import RegisterNode
@@ -23,7 +24,6 @@ from bmid.handlers.unmap_node import UnmapNode
 from bmid.model.chap import chap_secret
 from bmid.model.entity import Disk
 from bmid.parts import make_database
-from bmid.roster import Roster
 from bmid.settings_file import load
 from bmid.store import heads
 from bmid.store.view import StoreView

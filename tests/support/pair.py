@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bmid.care.roster import Roster
 from bmid.handlers.unmap_node import UnmapNode
-from bmid.roster import Roster
 from bmid.settings_file import load
 from bmid.store import heads as registered
 from bmid.store import portals, schema

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from bmid.amqp.topology import COMMANDS, EVENTS, QUERIES
-from bmid.cli import main
+from bmid.cli.main import main
 from bmid.handlers.registry import discover
 from bmid.reference.asyncapi import document
 from tests.support.node import node

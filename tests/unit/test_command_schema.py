@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bmid.cli import main
+from bmid.cli.main import main
 
 
 @pytest.mark.parametrize("words", [["heads"], ["head", "drain", "a"], ["operations", "list"]])

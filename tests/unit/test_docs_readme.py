@@ -11,7 +11,7 @@ import click
 import pytest
 
 from bmi_publish.cli import root as bmi_publish
-from bmid.cli import main as bmid
+from bmid.cli.main import main as bmid
 from lab.cli import main as lab
 
 ROOT = Path(__file__).parents[2]

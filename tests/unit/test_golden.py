@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bmid.cli import main
+from bmid.cli.main import main
 from bmid.handlers.registry import discover
 from bmid.reference.addition import breaks
 from bmid.reference.schema import schemas

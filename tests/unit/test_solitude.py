@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bmid.solitude import Solitude, has_database
+from bmid.care.solitude import Solitude, has_database
 from tests.support.http_peer import HttpPeer
 
 ME, OTHER, THIRD = "http://a", "http://b", "http://c"

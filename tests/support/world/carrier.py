@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bmid.care.roster import Roster
+from bmid.care.solitude import Solitude
 from bmid.errors import Refused, TransientError
-from bmid.roster import Roster
-from bmid.solitude import Solitude
 from tests.support.world.database import HeadDatabase
 
 if TYPE_CHECKING:

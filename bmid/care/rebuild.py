@@ -13,7 +13,8 @@ from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from bmid.archive import Progress
+from bmid.care.archive import Progress
+from bmid.care.vacancy import require_empty, require_rest
 from bmid.drivers.base import Storage, Stored, TrashEntry
 from bmid.errors import Misconfigured, TransientError
 from bmid.model.entity import DiskState
@@ -27,7 +28,6 @@ from bmid.store.database import Tx
 from bmid.store.heads import Presence
 from bmid.store.rows import apply
 from bmid.store.site import begin_anew
-from bmid.vacancy import require_empty, require_rest
 
 __all__ = ["LOST", "Rebuild", "shape"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmid.address import is_local
+from bmid.care.solitude import Solitude
 from bmid.errors import Refused, TransientError
 from bmid.handlers.move_portal import MovePortal
 from bmid.model import succession
 from bmid.model.entity import Portal
 from bmid.parts import make_database
 from bmid.settings import Settings
-from bmid.solitude import Solitude
 from bmid.store import heads, operations, portals
 from bmid.store.database import Tx
 from bmid.store.heads import HeadRow, HomedDisk

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bmid.care.leftover import Left, Leftovers
 from bmid.errors import Problem, Refused
 from bmid.handlers.shape import operation_shape
-from bmid.leftover import Left, Leftovers
 from bmid.messages.operation import OperationAbandoned, OperationFailed, OperationRetried
 from bmid.model.operation import FINAL, Operation, Phase
 from bmid.model.seed import SECRET_FIELDS

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from bmid.fsck import PATIENCE, Fsck, Report
+from bmid.care.fsck import PATIENCE, Fsck, Report
+from bmid.cli.terminal import EX_UNAVAILABLE, output_option, read_settings
 from bmid.model.finding import Kind
-from bmid.terminal import EX_UNAVAILABLE, output_option, read_settings
 
 __all__ = ["fsck"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
+from bmid.care.roster import Left, Roster
+from bmid.cli.terminal import output_option, read_settings
 from bmid.errors import TransientError
-from bmid.roster import Left, Roster
-from bmid.terminal import output_option, read_settings
 
 __all__ = ["head", "heads"]
 

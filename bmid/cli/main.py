@@ -12,17 +12,17 @@ import click
 from click.core import ParameterSource
 
 from bmid.bootstrap import Head
-from bmid.checkup import examine
-from bmid.cli_backup import backup, rebuild, restore
-from bmid.cli_claim import claims
-from bmid.cli_fsck import fsck
-from bmid.cli_head import head, heads
-from bmid.cli_operation import operations
-from bmid.cli_trash import trash
+from bmid.care.checkup import examine
+from bmid.cli.backup import backup, rebuild, restore
+from bmid.cli.claim import claims
+from bmid.cli.fsck import fsck
+from bmid.cli.head import head, heads
+from bmid.cli.operation import operations
+from bmid.cli.terminal import Commands, output_option, read_settings
+from bmid.cli.trash import trash
 from bmid.handlers.registry import discover
 from bmid.parts import make_database
 from bmid.reference.command import asyncapi, schemas
-from bmid.terminal import Commands, output_option, read_settings
 
 __all__ = ["main"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from bmid.custody import Custody
-from bmid.terminal import output_option, read_settings
+from bmid.care.custody import Custody
+from bmid.cli.terminal import output_option, read_settings
 
 __all__ = ["claims"]
 

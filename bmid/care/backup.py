@@ -15,13 +15,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from bmid.archive import Archive, Progress, Summary, unusable, write
+from bmid.care.archive import Archive, Progress, Summary, unusable, write
+from bmid.care.vacancy import require_empty, require_rest
 from bmid.parts import make_database, take_locks
 from bmid.settings import Settings
 from bmid.store import dump
 from bmid.store.database import Database, Tx
 from bmid.store.schema import REVISION
-from bmid.vacancy import require_empty, require_rest
 
 __all__ = ["Backup"]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 import structlog
 
+from bmid.cli.terminal import read_settings
 from bmid.handlers.trash_expired import TrashExpired
 from bmid.parts import make_database
 from bmid.store import outbox
 from bmid.store import trash as rows
 from bmid.store.outbox import Cause
 from bmid.store.trash import Thrown
-from bmid.terminal import read_settings
 
 __all__ = ["trash"]
 

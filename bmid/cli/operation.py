@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from bmid.leftover import Leftovers
-from bmid.repair import Repair
-from bmid.terminal import output_option, read_settings
+from bmid.care.leftover import Leftovers
+from bmid.care.repair import Repair
+from bmid.cli.terminal import output_option, read_settings
 
 __all__ = ["operations"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from bmid.archive import Progress, Summary
-from bmid.backup import Backup
-from bmid.rebuild import Rebuild, shape
-from bmid.terminal import output_option, read_settings
+from bmid.care.archive import Progress, Summary
+from bmid.care.backup import Backup
+from bmid.care.rebuild import Rebuild, shape
+from bmid.cli.terminal import output_option, read_settings
 
 __all__ = ["backup", "rebuild", "restore"]
 
