@@ -14,6 +14,8 @@ pytest_plugins = ["tests.support.service", "tests.support.bmid", "tests.support.
 
 # A run in the background of a shell ignores interrupts, and so would everything that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Whoever ends a run with `kill` or `timeout` wants everything stopped that it has started.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
