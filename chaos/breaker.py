@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 
 from chaos.fault import Fault
 from chaos.site import Head, Site
+from lab.process import LabError
 
 __all__ = ["Breaker"]
 
+PATIENCE = 30  # seconds for an OSD that was frozen
 SLOW = 0.15  # seconds for which a slow road keeps everything
 
 
@@ -95,9 +97,20 @@ class Breaker:
             ("database", "kill"): (site.postgresql.kill, site.postgresql.restart),
             ("database", "freeze"): (site.postgresql.freeze, site.postgresql.thaw),
             ("osd", "kill"): (site.ceph.kill_osd, site.ceph.start_osd),
-            ("osd", "freeze"): (site.ceph.freeze, site.ceph.thaw),
+            ("osd", "freeze"): (site.ceph.freeze, self._thaw_osd),
         }
         return hands[sort, fault.kind]
+
+    def _thaw_osd(self) -> None:
+        """An OSD that stood still for longer than its lease to read may never answer again. Then it is started anew, as
+        an operator would: Ceph's own recovery is not what is judged."""
+        self._site.ceph.thaw()
+        try:
+            self._site.ceph.wait_usable(deadline=PATIENCE)
+        except LabError:
+            self._tell("         osd doesn't answer after its freeze, and is started anew")
+            self.count["osd stuck"] += 1
+            self._site.ceph.restart_osd()
 
     def _of_head(
         self, fault: Fault, head: Head, *, daemon: bool, target: bool

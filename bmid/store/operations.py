@@ -133,6 +133,11 @@ DUE = (
     .limit(1)
 )
 WANTED = text("SELECT key FROM operation_key WHERE operation = :operation AND exclusive ORDER BY key")
+MINE, OTHER = operation_key.alias("mine"), operation_key.alias("other")
+BEGUN = select(OTHER.c.key).where(
+    MINE.c.operation == bindparam("operation"), MINE.c.started.is_(False), MINE.c.key == OTHER.c.key,
+    OTHER.c.operation != MINE.c.operation, OTHER.c.started.is_(True), or_(MINE.c.exclusive, OTHER.c.exclusive),
+).limit(1)  # fmt: skip
 BY_ID = update(operation).where(operation.c.id == bindparam("identifier"))
 START_KEYS = text("UPDATE operation_key SET started = TRUE WHERE operation = :operation")
 DROP_KEYS = text("DELETE FROM operation_key WHERE operation = :operation")
@@ -151,10 +156,12 @@ def take(
     if row.claimed_until is not None and row.id in active:
         raise Busy(row.id)
     keys = [f"operation:{row.id}"]
-    if not (row.phase == Phase.PENDING and row.expires_at and row.expires_at <= tx.now):
+    expired = row.phase == Phase.PENDING and row.expires_at and row.expires_at <= tx.now
+    if not expired:
         keys += [one.key for one in tx.execute(WANTED, {"operation": row.id})]
     held = claims.take(tx, keys, holder, lease, row.id)
-    if held is None:
+    # Whoever had the claims until now may have begun after we looked: what is urgent comes in before others.
+    if held is None or (not expired and tx.execute(BEGUN, {"operation": row.id}).first()):
         raise Busy(row.id)
     change(tx, row.id, claimed_until=tx.now + timedelta(seconds=lease))
     return entity(Operation, row), held

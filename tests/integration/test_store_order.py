@@ -6,6 +6,7 @@ import random
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -97,6 +98,34 @@ def test_what_is_urgent_stands_before_all_that_has_not_begun(database: Database)
     for name, then in (("a", "first"), ("first", "second"), ("second", "b"), ("b", "c")):
         end(database, name)
         assert all_now(database) == [then]
+
+
+def test_what_is_urgent_does_not_begin_beside_what_begins_at_that_moment(database: Database, url: str) -> None:
+    """It comes in while another worker's transaction has begun something on its key and hasn't ended yet."""
+    accept(database, "b", exclusive("node:1"))
+    begun, found = threading.Event(), list[str | None]()
+
+    def begin() -> None:
+        with database.write() as tx:
+            operations.take(tx, "h1", "h1/a", LEASE)
+            operations.start(tx, "b", {"stages": []}, "h2")
+            claims.release(tx, "b", "h1/a")
+            begun.set()
+            threading.Event().wait(0.5)
+
+    def look() -> None:
+        with suppress(Busy):
+            found.append(take(database, "h1/b"))
+
+    threads = [threading.Thread(target=begin), threading.Thread(target=look)]
+    threads[0].start()
+    begun.wait(5)
+    if url.startswith("postgresql"):  # elsewhere nobody can write meanwhile
+        accept(database, "u", exclusive("node:1"), urgent=True)
+    threads[1].start()
+    for thread in threads:
+        thread.join(10)
+    assert "u" not in found
 
 
 def test_what_is_not_due_is_not_taken_until_it_is_woken(database: Database) -> None:
