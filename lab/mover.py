@@ -24,6 +24,7 @@ __all__ = ["Mover"]
 
 EVERY = 0.3  # seconds
 ANNOUNCED = 3  # times, once a turn: one may be lost
+REFRESH = 3.0  # seconds, and again for as long as it is here: a head that wakes with the address is believed until then
 
 
 class Mover:
@@ -34,6 +35,7 @@ class Mover:
         self._interface = interface
         self._length = length
         self._announce: dict[str, int] = {}
+        self._announced: dict[str, float] = {}
 
     def run_once(self, address: str) -> None:
         """Look at one address. Raises BmiError where it can't be known who is to have it."""
@@ -43,8 +45,9 @@ class Mover:
             self._announce[address] = ANNOUNCED
         elif here and not wanted:
             self._ip("del", address)
-        if wanted and self._announce.get(address):
-            self._announce[address] -= 1
+        left, now = self._announce.get(address, 0), time.monotonic()
+        if wanted and (left or now - self._announced.get(address, 0.0) >= REFRESH):
+            self._announce[address], self._announced[address] = max(0, left - 1), now
             announce(self._interface, address)
 
     def _ip(self, verb: str, address: str) -> None:
