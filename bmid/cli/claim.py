@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bmid.care.custody import Custody
-from bmid.cli.terminal import output_option, read_settings
+from bmid.cli.terminal import output_option, print_rows, read_settings
 
 __all__ = ["claims"]
+
+COLUMNS = ("KEY", "HOLDER", "STATE", "OPERATION", "COMMAND", "AGE", "UNTIL")
 
 
 @click.group()
@@ -23,15 +26,13 @@ def claims() -> None:
 @click.pass_obj
 def list_claims(config: Path, output: str) -> None:
     """Who has what: key, holder, operation, the operation's age, when the claim runs out."""
-    rows = Custody(read_settings(config)).list()
-    if output == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        lives = "alive" if row["alive"] else "dead"
-        age = f"{row['age']} s old" if row["age"] is not None else "-"
-        what = f"{row['operation'] or '-':32}  {row['command'] or '-':26}  {age}"
-        click.echo(f"{row['key']:40}  {row['holder']:24}  {lives:5}  {what}, until {row['expires_at']}")
+    print_rows(Custody(read_settings(config)).list(), output, COLUMNS, _line)
+
+
+def _line(row: Mapping[str, Any]) -> Sequence[str]:
+    age = f"{row['age']} s" if row["age"] is not None else ""
+    lives = "alive" if row["alive"] else "dead"
+    return row["key"], row["holder"], lives, row["operation"], row["command"], age, row["expires_at"]
 
 
 @claims.command("break")

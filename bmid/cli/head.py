@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bmid.care.roster import Left, Roster
-from bmid.cli.terminal import output_option, read_settings
+from bmid.cli.terminal import output_option, print_rows, read_settings
 from bmid.errors import TransientError
 
 __all__ = ["head", "heads"]
 
-COLUMNS = ("HEAD", "STATE", "VERSION", "SEEN", "DISKS", "OPERATIONS")
+HEADS = ("HEAD", "STATE", "VERSION", "SEEN", "DISKS", "OPERATIONS")
+PORTALS = ("PORTAL", "HEAD", "SHARD", "NATIVE", "DISKS", "STATE")
 LOOK = 1.0  # seconds between looks of --wait
 
 
@@ -26,18 +26,7 @@ LOOK = 1.0  # seconds between looks of --wait
 @click.pass_obj
 def heads(config: Path, output: str) -> None:
     """All heads: alive or not, their version, last heartbeat, disks on each shard, unfinished operations."""
-    rows = Roster(read_settings(config)).list()
-    if output == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
-    _print_table(COLUMNS, [_line(row) for row in rows])
-
-
-def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    lines = [columns, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
-    for line in lines:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    print_rows(Roster(read_settings(config)).list(), output, HEADS, _head)
 
 
 @click.group()
@@ -101,15 +90,14 @@ def move(config: Path, address: str, head_name: str) -> None:
 @click.pass_obj
 def portals(config: Path, output: str) -> None:
     """All portals, where nodes find their targets: which head carries each, and what it waits for."""
-    rows = Roster(read_settings(config)).portals()
-    if output == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
-    table = [(row["portal"], row["head"], row["shard"], row["native"], str(row["disks"]), _way(row)) for row in rows]
-    _print_table(("PORTAL", "HEAD", "SHARD", "NATIVE", "DISKS", "STATE"), table)
+    print_rows(Roster(read_settings(config)).portals(), output, PORTALS, _portal)
 
 
-def _way(row: dict[str, Any]) -> str:
+def _portal(row: Mapping[str, Any]) -> Sequence[str]:
+    return row["portal"], row["head"], row["shard"], row["native"], str(row["disks"]), _way(row)
+
+
+def _way(row: Mapping[str, Any]) -> str:
     if not row["ready"]:
         return "its disks are being exported"
     if row["bound_for"]:
@@ -157,7 +145,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _line(row: dict[str, Any]) -> tuple[str, ...]:
+def _head(row: Mapping[str, Any]) -> Sequence[str]:
     state = row["state"] + (", draining" if row["draining"] else "")
     disks = " ".join(f"{name}:{shard['disks']}" for name, shard in row["shards"].items())
-    return (row["head"], state, row["version"] or "-", f"{row['age']:.0f} s ago", disks or "-", str(row["operations"]))
+    return row["head"], state, row["version"], f"{row['age']:.0f} s ago", disks, str(row["operations"])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bmid.care.leftover import Leftovers
 from bmid.care.repair import Repair
-from bmid.cli.terminal import output_option, read_settings
+from bmid.cli.terminal import output_option, print_rows, read_settings
 
 __all__ = ["operations"]
+
+COLUMNS = ("OPERATION", "PHASE", "COMMAND", "ABOUT", "WHY")
 
 
 @click.group()
@@ -25,14 +29,13 @@ def operations() -> None:
 @click.pass_obj
 def list_operations(config: Path, every: bool, output: str) -> None:
     """What runs, waits or is stuck, the oldest last."""
-    rows = Repair(read_settings(config)).list(every)
-    if output == "json":
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        subject = row["command_data"].get("node") or row["command_data"].get("image") or row["project"] or "-"
-        what = f"{row['operation']}  {row['phase']:9}  {row['command']:26}  {subject:20}"
-        click.echo(f"{what}  {row['why'] or (row['problem'] or {}).get('detail', '')}")
+    print_rows(Repair(read_settings(config)).list(every), output, COLUMNS, _line)
+
+
+def _line(row: Mapping[str, Any]) -> Sequence[str]:
+    about = row["command_data"].get("node") or row["command_data"].get("image") or row["project"]
+    why = row["why"] or (row["problem"] or {}).get("detail", "")
+    return row["operation"], row["phase"], row["command"], about, why
 
 
 @operations.command()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bmid.logs import configure
 from bmid.settings import Settings
 from bmid.settings_file import load
 
-__all__ = ["EX_UNAVAILABLE", "Commands", "output_option", "read_settings"]
+__all__ = ["EX_UNAVAILABLE", "Commands", "output_option", "print_rows", "read_settings"]
 
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
@@ -45,3 +46,19 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """How rows are printed: for people, or for programs."""
     kinds = click.Choice(["table", "json"])
     return click.option("-o", "--output", type=kinds, default="table", show_default=True)(command)
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]],
+    output: str,
+    columns: Sequence[str],
+    line: Callable[[Mapping[str, Any]], Sequence[str]],
+) -> None:
+    """All of it as JSON, or what `line` says of each row as a table; where a cell is empty it has a dash."""
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    lines = [columns, *([cell or "-" for cell in line(row)] for row in rows)]
+    widths = [max(len(one[column]) for one in lines) for column in range(len(columns))]
+    for one in lines:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(one, widths, strict=True)).rstrip())
