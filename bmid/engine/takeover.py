@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -25,6 +26,7 @@ from bmid.model.entity import Portal
 from bmid.model.succession import Move
 from bmid.store import claims, heads, operations, portals
 from bmid.store.database import Database, Tx
+from bmid.store.heads import HeadRow
 from bmid.store.portals import Moved
 
 __all__ = ["Takeover"]
@@ -32,6 +34,17 @@ __all__ = ["Takeover"]
 log = structlog.get_logger(__name__)
 ROLE_LEASE = 15.0
 HEAD_START = 3.0  # seconds that cutting off all owners at once has before the members do it one by one
+
+
+class _Known(NamedTuple):
+    """All rows of one moment that say who carries what."""
+
+    portals: Sequence[Portal]
+    heads: Sequence[HeadRow]
+
+
+def _known(tx: Tx) -> _Known:
+    return _Known(portals.every(tx), heads.every(tx))
 
 
 class Takeover:
@@ -61,12 +74,12 @@ class Takeover:
     def run_once(self) -> int:
         """How many addresses were moved."""
         with self._database.read() as tx:
-            rows, known = portals.every(tx), heads.every(tx)
-            self._silent = self._vigil.look(known)
-            moves, orphans = self._due(tx)
-            stalled = self._stalled(tx)
-            bereft = [one for one in self._bereft(tx) if heads.in_hand(tx, one)]
-        self._say(rows)
+            known = _known(tx)
+            self._silent = self._vigil.look(known.heads)
+            moves, orphans = self._due(tx, known)
+            stalled = self._stalled(tx, known)
+            bereft = [one for one in self._bereft(known) if heads.in_hand(tx, one)]
+        self._say(known.portals)
         for address in orphans:
             if address not in self._orphans:
                 log.error("portal.orphaned", address=address, todo="Start another head, or this one again.")
@@ -75,19 +88,18 @@ class Takeover:
             self._inherit(name)
         return sum(self._move(one.address) for one in moves) + sum(self._again(address) for address in stalled)
 
-    def _due(self, tx: Tx) -> tuple[list[Move], list[str]]:
+    def _due(self, tx: Tx, known: _Known) -> tuple[list[Move], list[str]]:
         loads = {head: sum(shards.values()) for head, shards in heads.loads(tx).items()}
-        return succession.due(portals.every(tx), heads.every(tx), loads, self._identity.dead_after, self._silent)
+        return succession.due(known.portals, known.heads, loads, self._identity.dead_after, self._silent)
 
-    def _stalled(self, tx: Tx) -> list[str]:
-        rows = portals.every(tx)
-        if all(one.ready for one in rows):
+    def _stalled(self, tx: Tx, known: _Known) -> list[str]:
+        if all(one.ready for one in known.portals):
             return []
         going = {one["address"] for one in operations.commands(tx, MovePortal.type)}
-        return succession.stalled(rows, heads.every(tx), going, self._identity.dead_after)
+        return succession.stalled(known.portals, known.heads, going, self._identity.dead_after)
 
-    def _bereft(self, tx: Tx) -> list[str]:
-        return succession.bereft(portals.every(tx), heads.every(tx), self._silent, self._identity.dead_after)
+    def _bereft(self, known: _Known) -> list[str]:
+        return succession.bereft(known.portals, known.heads, self._silent, self._identity.dead_after)
 
     def _say(self, rows: Sequence[Portal]) -> None:
         """What is to move and isn't on this machine any more: nobody answers there. What is here, and is to stay, was
@@ -107,7 +119,7 @@ class Takeover:
     def _inherit(self, name: str) -> None:
         """What a head without addresses had in hand goes on here."""
         with self._database.write() as tx:
-            if not self._has_role(tx) or name not in self._bereft(tx):
+            if not self._has_role(tx) or name not in self._bereft(_known(tx)):
                 return
             count = portals.pass_on(tx, name, self._identity.head)
         log.warning("operations.inherited", origin=name, to=self._identity.head, operations=count)
@@ -116,9 +128,9 @@ class Takeover:
     def _again(self, address: str) -> bool:
         """Export the disks of an address once more, after what did that was given up: it would be ready never."""
         with self._database.write() as tx:
-            if not self._has_role(tx) or address not in self._stalled(tx):
+            if not self._has_role(tx) or address not in self._stalled(tx, known := _known(tx)):
                 return False
-            rows = [one for one in portals.every(tx) if one.address == address]
+            rows = [one for one in known.portals if one.address == address]
             move = Move(address, tuple(rows), rows[0].head, rows[0].head, dead=False)
             moved = portals.mapped(tx, rows)
             self._submit(tx, move, moved)
@@ -131,7 +143,7 @@ class Takeover:
         with self._database.write() as tx:
             if not self._has_role(tx):
                 return False
-            wanted = [one for one in self._due(tx)[0] if one.address == address]
+            wanted = [one for one in self._due(tx, _known(tx))[0] if one.address == address]
             if not wanted:
                 return False
             [move] = wanted

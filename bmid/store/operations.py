@@ -133,11 +133,7 @@ DUE = (
     .limit(1)
 )
 WANTED = text("SELECT key FROM operation_key WHERE operation = :operation AND exclusive ORDER BY key")
-MINE, OTHER = operation_key.alias("mine"), operation_key.alias("other")
-BEGUN = select(OTHER.c.key).where(
-    MINE.c.operation == bindparam("operation"), MINE.c.started.is_(False), MINE.c.key == OTHER.c.key,
-    OTHER.c.operation != MINE.c.operation, OTHER.c.started.is_(True), or_(MINE.c.exclusive, OTHER.c.exclusive),
-).limit(1)  # fmt: skip
+FREE = select(operation.c.id).where(operation.c.id == bindparam("operation"), ~_behind())
 BY_ID = update(operation).where(operation.c.id == bindparam("identifier"))
 START_KEYS = text("UPDATE operation_key SET started = TRUE WHERE operation = :operation")
 DROP_KEYS = text("DELETE FROM operation_key WHERE operation = :operation")
@@ -161,7 +157,8 @@ def take(
         keys += [one.key for one in tx.execute(WANTED, {"operation": row.id})]
     held = claims.take(tx, keys, holder, lease, row.id)
     # Whoever had the claims until now may have begun after we looked: what is urgent comes in before others.
-    if held is None or (not expired and tx.execute(BEGUN, {"operation": row.id}).first()):
+    fresh = row.plan is None and not expired
+    if held is None or (fresh and tx.execute(FREE, {"operation": row.id}).first() is None):
         raise Busy(row.id)
     change(tx, row.id, claimed_until=tx.now + timedelta(seconds=lease))
     return entity(Operation, row), held
@@ -241,7 +238,7 @@ def keys(tx: Tx, identifier: str) -> set[str]:
 
 def begun(tx: Tx, keys: Sequence[str]) -> set[str]:
     """Which of the keys an operation that has begun has exclusively: what is urgent waits for it."""
-    mine = operation_key.c.key.in_(keys) & operation_key.c.exclusive & operation_key.c.started
+    mine = operation_key.c.key.in_(keys) & operation_key.c.exclusive & operation_key.c.started.is_(True)
     return set(tx.execute(select(operation_key.c.key).where(mine)).scalars())
 
 
