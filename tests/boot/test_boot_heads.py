@@ -77,7 +77,7 @@ def test_two_nodes_boot_from_two_heads_and_one_of_them_from_the_other_after_a_dr
     first = next(name for name in nodes if homes[name].name == "head-a")
     assert first in left(site, "head-a")
     wait_for(lambda: left(site, "head-a") == "", 60, "head-a to be empty: its node's disk goes to the other head")
-    assert serves(site.heads[0]) == nothing
+    wait_for(lambda: serves(site.heads[0]) == nothing, 30, "head-a to sweep away what it had for its node")
     assert home(site, first).name == "head-b"
     assert serves(site.heads[1])["targets"] == 2
     [unmapped] = tenant.unmap(first)
