@@ -47,7 +47,8 @@ class Repair:
         with self._database.write() as tx:
             one = self._find(tx, operation)
             if one.phase in FINAL:
-                raise Refused("operation-ended", f"operation {operation} has ended: {one.phase}")
+                detail = f"operation {operation} has ended: {one.phase}"
+                raise Refused("operation-ended", detail, todo="Send the command again, under a new id.")
             phase = Phase.REVERTING if one.phase is Phase.STUCK else one.phase
             operations.change(tx, operation, phase=phase, due_at=tx.now, attempts=0, first_failed_at=None)
             event = OperationRetried(
@@ -101,7 +102,8 @@ class Repair:
     def _find(self, tx: Tx, operation: str) -> Operation:
         one = operations.find(tx, operation)
         if one is None:
-            raise Refused("operation-unknown", f"there is no operation {operation}")
+            detail = f"there is no operation {operation}"
+            raise Refused("operation-unknown", detail, todo="bmid operations list --all shows the newest thousand.")
         return one
 
 

@@ -161,15 +161,16 @@ def test_a_retry_is_told(bench: Bench, repair: Repair) -> None:
 
 
 def test_only_what_is_stuck_can_be_abandoned_and_only_what_has_not_ended_retried(bench: Bench, repair: Repair) -> None:
-    """Each says why not."""
+    """Each says why not, and what to do."""
     one = bench.command("project.create", project="p9")
-    with pytest.raises(Refused, match="pending"):
+    with pytest.raises(Refused, match="pending") as early:
         repair.abandon(one.id, "why not")
     bench.settle()
-    with pytest.raises(Refused, match="ended"):
+    with pytest.raises(Refused, match="ended") as late:
         repair.retry(one.id)
-    with pytest.raises(Refused, match="no operation"):
+    with pytest.raises(Refused, match="no operation") as unknown:
         repair.show("nothing")
+    assert all(one.value.problem.todo for one in (early, late, unknown))
 
 
 def test_the_list_shows_what_has_not_ended_and_why(bench: Bench, repair: Repair) -> None:
