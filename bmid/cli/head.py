@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["head", "heads"]
 HEADS = ("HEAD", "STATE", "VERSION", "SEEN", "DISKS", "OPERATIONS")
 PORTALS = ("PORTAL", "HEAD", "SHARD", "NATIVE", "DISKS", "STATE")
 LOOK = 1.0  # seconds between looks of --wait
+PATIENCE = 600.0  # seconds that --wait takes at most
 
 
 @click.command()
@@ -37,16 +39,24 @@ def head() -> None:
 @head.command()
 @click.argument("name", metavar="HEAD")
 @click.option("--wait", is_flag=True, help="Until nothing is left on it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=PATIENCE,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long at most; it goes on by itself afterwards.",
+)
 @click.option("--gone", is_flag=True, help="Its machine is off: nobody answers at its addresses.")
 @click.pass_obj
-def drain(config: Path, name: str, wait: bool, gone: bool) -> None:
+def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool) -> None:
     """Its addresses and running nodes move to other heads, and new maps go there. Exits with 1 while something is left:
     what it is, is printed."""
     roster = Roster(read_settings(config))
     bound = roster.drain(name, gone=gone)
     left = roster.left(name)
     if wait and left:
-        left = _wait(lambda: roster.left(name))
+        left = _wait(lambda: roster.left(name), timeout)
     for disk in left.disks:
         click.echo(f"node {disk.node or '-':20}  disk {disk.name:32}  project {disk.project:20}  {disk.state}")
     if not left:
@@ -115,10 +125,10 @@ def undrain(config: Path, name: str) -> None:
     click.echo(f"head {name} takes new maps")
 
 
-def _wait(look: Callable[[], Left]) -> Left:
-    """Look until nothing is left; each change is told, on a terminal in one line."""
-    told, pause, terminal = "", threading.Event(), sys.stderr.isatty()
-    while left := look():
+def _wait(look: Callable[[], Left], seconds: float) -> Left:
+    """Look until nothing is left, or for so long; each change is told, on a terminal in one line."""
+    told, pause, terminal, end = "", threading.Event(), sys.stderr.isatty(), time.monotonic() + seconds
+    while (left := look()) and time.monotonic() < end:
         if (line := _left(left)) != told:
             click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
             told = line
