@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from typing import Any
 
 from bmid.handlers.copy_image import CopyImage
 from bmid.handlers.create_disk import CreateDisk
@@ -24,16 +25,19 @@ from chaos.scene import Scene
 __all__ = ["Choice"]
 
 FULL = 0.7  # the part of the nodes that is to be on disks
+USER_DATA = "#cloud-config\nruncmd: [echo {}]\n"
 
 
 class Choice:
-    """The commands of one publisher. Names that it gives hold its own."""
+    """The commands of one publisher. Names that it gives hold its own. `later` is what else is drawn than which command
+    of what: an older seed keeps those."""
 
-    def __init__(self, name: str, scene: Scene, chance: random.Random, file: str) -> None:
+    def __init__(self, name: str, scene: Scene, chance: random.Random, later: random.Random, file: str) -> None:
         self._name = name
         self._scene = scene
         self._chance = chance
         self._file = file
+        self._later = later
         self._numbers = itertools.count(1)
 
     def next(self) -> Command:
@@ -69,14 +73,23 @@ class Choice:
     def _any_image(self, project: str) -> str:
         return self._chance.choice(self._scene.images_of(project))
 
+    def _system(self, *, one: bool = True) -> dict[str, Any]:
+        """What half of all new systems are told; a group of nodes has no common name."""
+        words: dict[str, Any] = {"hostname": f"host-{self._later.randrange(100)}"} if one else {}
+        if not one or self._later.random() < 0.4:
+            words["user_data"] = USER_DATA.format(self._later.randrange(1000))
+        return words if self._later.random() < 0.5 else {}
+
     def _map(self) -> Command:
         project = self._project_name()
-        return MapNode(project=project, node=self._scene.free(self._chance), image=self._any_image(project), force=True)
+        node, image = self._scene.free(self._chance), self._any_image(project)
+        return MapNode(project=project, node=node, image=image, force=True, **self._system())
 
     def _map_group(self) -> Command:
         project = self._project_name()
         nodes = tuple({self._scene.free(self._chance) for _ in range(3)})
-        return MapNode(project=project, nodes=nodes, image=self._any_image(project), force=True)
+        image = self._any_image(project)
+        return MapNode(project=project, nodes=nodes, image=image, force=True, **self._system(one=False))
 
     def _resume(self) -> Command:
         project, disk = self._scene.kept(self._chance)
@@ -96,7 +109,7 @@ class Choice:
     def _rebuild(self) -> Command:
         node, project, _ = self._scene.busy(self._chance)
         image = self._any_image(project) if self._chance.random() < 0.5 else None
-        return RebuildNode(project=project, node=node, image=image, force=True)
+        return RebuildNode(project=project, node=node, image=image, force=True, **self._system())
 
     def _power(self) -> Command:
         node, project, _ = self._scene.busy(self._chance)

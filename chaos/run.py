@@ -94,7 +94,7 @@ class Run:
         file = site.golden("extra")
         for user, who in PUBLISHERS:
             chance = random.Random(f"{who} {self._seed}")
-            choice = Choice(who, self._scene, chance, file)
+            choice = Choice(who, self._scene, chance, random.Random(f"later {who} {self._seed}"), file)
             client = site.client(user, f"/chaos/{who}")
             self._publishers.append(Publisher(who, client, choice, chance, self._enough, PACE))
             self._publishers[-1].start()

@@ -5,54 +5,22 @@ It takes commands one after the other. Nothing of bmid is used here, so that no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tests.support.expectation_image import End, Images
+from tests.support.expectation_disk import Disk, Disks, told
+from tests.support.expectation_image import End
 
 __all__ = ["End", "Model"]
 
 
-@dataclass(frozen=True)
-class Disk:
-    """A disk, as its project understands it. One that was made by a map has a name that nobody chose."""
-
-    project: str
-    image: str
-    name: str | None = None
-
-
 @dataclass
-class Model(Images):
+class Model(Disks):
     """A site, as its tenants understand it. Each method is a command, and says how it must end."""
 
     nodes: dict[str, tuple[str, bool]] = field(default_factory=dict)  # MAC, and whether it has a BMC
     idle: set[str] = field(default_factory=set)  # nodes that are set aside
-    maps: dict[str, Disk] = field(default_factory=dict)  # by node
-    parked: list[Disk] = field(default_factory=list)
     running: set[str] = field(default_factory=set)  # mapped nodes that use their disk
     on: set[str] = field(default_factory=set)  # nodes that their BMC has switched on
-    discarded: list[tuple[Disk, int]] = field(default_factory=list)  # and the id of its image
-
-    def _disks(self) -> list[Disk]:
-        return [*self.maps.values(), *self.parked]
-
-    def _discard(self, disk: Disk) -> None:
-        self.discarded.append((disk, self.ids[disk.image]))
-
-    def _used(self) -> set[str]:
-        return {disk.image for disk in self._disks()}
-
-    def _named(self, project: str, name: str) -> Disk | None:
-        return next((one for one in self._disks() if (one.project, one.name) == (project, name)), None)
-
-    def _kept(self, project: str, name: str) -> Disk | str:
-        """The parked disk, or why there is none."""
-        if project not in self.projects:
-            return "project-unknown"
-        disk = self._named(project, name)
-        if disk is None:
-            return "disk-unknown"
-        return disk if disk in self.parked else "disk-mapped"
 
     def _mapped(self, project: str, node: str) -> Disk | str:
         """The disk that the project has on the node, or why there is none."""
@@ -108,6 +76,8 @@ class Model(Images):
         image: str | None = None,
         disk: str | None = None,
         image_labels: dict[str, str] | None = None,
+        hostname: str | None = None,
+        user_data: str | None = None,
     ) -> End:
         if project not in self.projects:
             return "project-unknown"
@@ -115,10 +85,11 @@ class Model(Images):
             return "node-unknown"
         image = self._meant(project, image_labels) if image_labels else image
         if node in self.maps:
-            return self._again(self.maps[node], project, image, disk)
+            return self._again(self.maps[node], Disk(project, image or "", disk, hostname, told(hostname, user_data)))
         if node in self.idle:
             return "node-set-aside"
-        new: Disk | str = self._kept(project, disk) if disk else Disk(project, image or "")
+        fresh = Disk(project, image or "", None, hostname, told(hostname, user_data))
+        new = self._kept(project, disk) if disk else fresh
         if isinstance(new, str):
             return new
         if new.image not in self.images:
@@ -130,17 +101,21 @@ class Model(Images):
         self._put(node, new, power)
         return True
 
-    def _again(self, there: Disk, project: str, image: str | None, disk: str | None) -> End:
-        if there.project != project:
+    def _again(self, there: Disk, asked: Disk) -> End:
+        if there.project != asked.project:
             return "disk-in-place"
-        if image and image not in self.images:
+        if asked.name:
+            return False if there.name == asked.name else "disk-in-place"
+        if asked.host not in (None, there.host) or asked.seed not in (None, there.seed):
+            return "disk-in-place"
+        if asked.image not in self.images:
             return "image-unknown"
-        return False if (there.name == disk if disk else there.image == image) else "disk-in-place"
+        return False if there.image == asked.image else "disk-in-place"
 
     def _put(self, node: str, disk: Disk, power: str | None) -> None:
         if disk.name and disk in self.parked:
             self.parked.remove(disk)
-        self.maps[node] = disk
+        self.maps[node] = replace(disk, host=disk.host or node)
         if self.nodes[node][1] and power != "none":
             self.on.add(node)
 
@@ -163,7 +138,15 @@ class Model(Images):
             self.on.discard(node)
         return True
 
-    def node_rebuild(self, project: str, node: str, image: str | None, force: bool) -> End:
+    def node_rebuild(
+        self,
+        project: str,
+        node: str,
+        image: str | None,
+        force: bool,
+        hostname: str | None = None,
+        user_data: str | None = None,
+    ) -> End:
         old = self._mapped(project, node)
         if isinstance(old, str):
             return old
@@ -176,7 +159,8 @@ class Model(Images):
         if node in self.running and not self.nodes[node][1] and not force:
             return "session-live"
         self._discard(old)
-        self._put(node, Disk(project, image or old.image), None)
+        seed = (user_data or old.seed[0],) if old.seed else told(hostname, user_data)
+        self._put(node, Disk(project, image or old.image, None, hostname or old.host, seed), None)
         self.running.discard(node)
         return True
 
@@ -200,49 +184,3 @@ class Model(Images):
         changed = action == "cycle" or (node in self.on) != (action == "on")
         (self.on.discard if action == "off" else self.on.add)(node)
         return changed
-
-    def disk_create(self, project: str, disk: str, image: str) -> End:
-        if project not in self.projects:
-            return "project-unknown"
-        if image not in self.images:
-            return "image-unknown"
-        known = self._named(project, disk)
-        if known is not None:
-            return False if known in self.parked and known.image == image else "disk-exists"
-        if self._rests(image):
-            return "image-set-aside"
-        self.parked.append(Disk(project, image, disk))
-        return True
-
-    def disk_remove(self, project: str, disk: str) -> End:
-        known = self._named(project, disk)
-        if known is not None and known not in self.parked:
-            return "disk-mapped"
-        if known is not None:
-            self.parked.remove(known)
-            self._discard(known)
-        return known is not None
-
-    def disk_restore(self, project: str, disk: str, name: str | None) -> End:
-        if project not in self.projects:
-            return "project-unknown"
-        found = [one for one in self.discarded if (one[0].project, one[0].name) == (project, disk)]
-        if not found:
-            return "trash-unknown"
-        image = self._alive(found[-1][1])
-        if image is None:
-            return self._origin_gone(found[-1][1])
-        if self._named(project, name or disk):
-            return "disk-exists"
-        self.discarded.remove(found[-1])
-        self.parked.append(Disk(project, image, name or disk))
-        return True
-
-    def disk_snapshot(self, project: str, disk: str, image: str) -> End:
-        kept = self._kept(project, disk)
-        if isinstance(kept, str):
-            return kept
-        if f"{project}/{image}" in self.images:
-            return "image-exists"
-        self._make(f"{project}/{image}", kept.image)
-        return True

@@ -21,6 +21,8 @@ def commands(*only: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     whole = st.builds("{}/{}".format, project, image)
     file = st.sampled_from(["debian.raw", "debian.raw", "absent.raw"]).map(lambda name: {"file": name})
     power = st.sampled_from([None, None, None, "cycle", "none"])
+    host, told = st.sampled_from([None, None, None, "web"]), st.sampled_from([None, None, None, "#!/bin/sh\n"])
+    system = {"hostname": host, "user_data": told}
     fields = {
         "project.create": st.fixed_dictionaries({"project": project}),
         "project.remove": st.fixed_dictionaries({"project": project}),
@@ -38,14 +40,16 @@ def commands(*only: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         ),
         "node.register": node.flatmap(_registration),
         "node.remove": st.fixed_dictionaries({"node": node}),
-        "node.map": st.fixed_dictionaries({"project": project, "node": node, "image": whole, "power": power}),
+        "node.map": st.fixed_dictionaries({"project": project, "node": node, "image": whole, "power": power} | system),
         "node.map ": st.fixed_dictionaries({"project": project, "node": node, "disk": disk, "power": power}),
-        "node.map  ": st.fixed_dictionaries({"project": project, "node": node, "image_labels": labels, "power": power}),
+        "node.map  ": st.fixed_dictionaries(
+            {"project": project, "node": node, "image_labels": labels, "power": power} | system
+        ),
         "node.unmap": st.fixed_dictionaries(
             {"project": project, "node": node, "force": yes, "disk": st.sampled_from(["discard", "discard", "park"])}
         ),
         "node.rebuild": st.fixed_dictionaries(
-            {"project": project, "node": node, "image": st.none() | whole, "force": yes}
+            {"project": project, "node": node, "image": st.none() | whole, "force": yes} | system
         ),
         "node.snapshot": st.fixed_dictionaries(
             {"project": project, "node": node, "image": new, "crash_consistent": yes}

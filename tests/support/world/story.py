@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from tests.support.world.addition import SEED_MOMENTS, named, struck
+from tests.support.world.event import Command, Fault
+
 __all__ = ["Command", "Fault", "Story"]
 
 LONG, SHORT = 60.0, 31.0  # seconds of silence after which a head is taken for dead
@@ -14,50 +17,14 @@ AFTERMATH = 60.0  # seconds in which things go on being wrong, where a head may 
 PUBLISHERS = ("alice", "bob", "carol")
 NODES = ("n1", "n2", "n3", "n4")
 BMCS = ("n1", "n2", "n3")
-MOMENTS = (
+_MOMENTS = (
     "isolation.allows", "storage.clone", "storage.fence", "storage.owner", "storage.discard", "storage.describe",
     "storage.freeze", "storage.duplicate", "storage.cut_off", "storage.seal_image", "storage.remove_image",
     "storage.clone_image", "target.create", "target.admit", "target.remove", "target.status",
     "boot.point", "boot.clear", "power.request", "power.state", "imaging.copy", "imaging.poll", "commit", "publish",
     "acknowledge",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command that arrives `at` a second, and again at `twice`."""
-
-    at: float
-    message: str
-    user: str
-    kind: str
-    data: dict[str, Any]
-    twice: float | None = None
-
-    def __str__(self) -> str:
-        fields = ", ".join(f"{name}={value}" for name, value in self.data.items() if value is not None)
-        again = f", and again at {self.twice:.1f} s" if self.twice else ""
-        return f"{self.at:6.1f} s  {self.user} sends {self.kind}({fields}){again}"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that goes wrong: `at` a second, or at the `nth` moment of a head that is called `what` (any, if that
-    isn't said; of any head, if `where` isn't). It takes so many `seconds`; `value` says more."""
-
-    kind: str
-    where: str
-    at: float = -1.0
-    nth: int = -1
-    seconds: float = 0.0
-    value: str = ""
-    what: str = ""
-
-    def __str__(self) -> str:
-        when = (
-            f"{self.at:6.1f} s " if self.nth < 0 else f"{self.what or 'moment'} #{self.nth} of {self.where or 'any'}:"
-        )
-        return f"{when} {self.kind} {self.where} {self.value} {self.seconds:.1f} s"
+MOMENTS = (*_MOMENTS, *SEED_MOMENTS)
 
 
 @dataclass(frozen=True)
@@ -96,6 +63,9 @@ class Story:
         chance = Random(seed)  # noqa: S311
         sent = _commands(chance, chance.randint(max(1, commands - 8), commands + 8))
         drawn = [_fault(chance) for _ in range(chance.randint(0, 2 * faults))]
+        later = Random(f"later {seed}")  # noqa: S311
+        sent = named(later, sent)
+        drawn += struck(later)
         if chance.random() < 0.5:
             return cls(seed, sent, tuple(drawn))
         drawn += [_departure(chance) for _ in range(chance.randint(1, 3))]
@@ -179,5 +149,5 @@ def _fault(chance: Random) -> Fault:
     found = chance.choices([one for _, one in kinds], [weight for weight, _ in kinds])[0]
     if found.nth < 0 or chance.random() < 0.3:
         return found
-    what = f"{chance.choice(['before', 'after'])} {chance.choice(MOMENTS)}"
+    what = f"{chance.choice(['before', 'after'])} {chance.choice(_MOMENTS)}"
     return replace(found, where="", nth=chance.randint(1, 40 if "commit" in what else 4), what=what)

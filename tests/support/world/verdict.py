@@ -159,7 +159,7 @@ def _model(world: World) -> list[str]:
         if got != expected:
             found.append(f"{command} ended in {got!r}, and not in {expected!r}: {problem and problem['detail']}")
             return found  # what comes after it would only repeat that
-    return found + _site(world, model)
+    return found + _site(world, model) + _seeds(world, model)
 
 
 def _excused(world: World, row: Any, slug: str | None) -> bool:
@@ -185,3 +185,22 @@ def _site(world: World, model: Model) -> list[str]:
         ("parked disks", kept, sorted((one.project, one.image) for one in model.parked)),
     ]
     return [f"{what}: {is_} instead of {should}" for what, is_, should in pairs if is_ != should]
+
+
+def _seeds(world: World, model: Model) -> list[str]:
+    """Each system that was to be told something finds it at its disk's home: its name, and the user data."""
+    with world.database.read() as tx:
+        view = StoreView(tx, 0)
+        disks = {node.name: view.disk(node.disk) for node in view.nodes() if node.disk}
+    found = []
+    for node, one in model.maps.items():
+        disk = disks.get(node)
+        head = world.by_name.get(disk.head or "") if disk else None
+        if disk is None or head is None or head.off:
+            continue
+        files = head.seeds.volumes.get(disk.id)
+        said = files and (json.loads(files["meta-data"])["local-hostname"], files["user-data"])
+        should = (one.host, one.seed[0] or "#cloud-config\n") if one.seed else None
+        if said != should:
+            found.append(f"node {node} is told {said!r} by {head.name}, and should be {should!r}")
+    return found

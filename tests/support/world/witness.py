@@ -120,6 +120,8 @@ class Witness:
                 ):
                     who = f"target {shard}/{number} of {head.name} lets {export.address} in"
                     found.append(f"{who} to {row or export.user}, whose address is {tenant}'s")
+                if export.seed and export.seed.path != f"seed/{export.user}":
+                    found.append(f"target {shard}/{number} of {head.name} tells {row} what is in {export.seed.path}")
             found += [f"{head.name} has the seed of {one}" for one in head.seeds.volumes if one not in rows]
         return found + [one for head in self.world.heads if head.name in lost for one in self._uncut(head, rows)]
 
