@@ -23,6 +23,8 @@ from bmid.errors import TransientError
 from bmid.model.chap import chap_secret
 from bmid.scheduler.childcare import Childcare
 from bmid.scheduler.housekeeping import Housekeeping
+from bmid.scheduler.purge import Purge
+from bmid.scheduler.reconciling import Reconciling
 from bmid.store import operations
 from bmid.store.heads import Presence
 from tests.support.twin import InlineExecutor
@@ -40,6 +42,7 @@ __all__ = ["LEASE", "Head"]
 LEASE, GIVE_UP = 30.0, 3600.0
 IDLE = 5.0  # seconds; a look at what nobody told of
 OFTEN, RARELY = 4.0, 12.0
+LOOKS = 20.0  # seconds between two looks whether all is right
 WORKERS = 2
 
 
@@ -60,6 +63,7 @@ class Head(Host):
         self.identity = Identity(
             head=self.name, instance=instance, source=f"/bmid/{self.name}", lease=LEASE,
             dead_after=self.world.story.dead_after, give_up_after=GIVE_UP, active=set(),
+            set_aside_after=1 if self.world.story.cared else 0,
         )  # fmt: skip
         self.alive, self.began = True, False
         world = self.world
@@ -90,15 +94,19 @@ class Head(Host):
         children = Childcare(database, self.imaging, self.name)
         house = Housekeeping(database, me.holder, world.staging, 14)
         self.care = exports
-        return self._taking() | {
-            "keeper": lambda: self.keeper.run_once() or self.keeper.interval,
-            "relay": self._relay(),
-            "consumer": self._consume,
-            "boots": lambda: 3.0 if boots.run_once() else IDLE,
-            "exports": lambda: 3.0 if not exports.run_once() else 1.0,
-            "children": lambda: (children.run_once() and 0.0) or 10.0,
-            "house": lambda: house.forget() or house.sweep() or 60.0,
-        }
+        return (
+            self._taking()
+            | (self._caring() if world.story.cared else {})
+            | {
+                "keeper": lambda: self.keeper.run_once() or self.keeper.interval,
+                "relay": self._relay(),
+                "consumer": self._consume,
+                "boots": lambda: 3.0 if boots.run_once() else IDLE,
+                "exports": lambda: 3.0 if not exports.run_once() else 1.0,
+                "children": lambda: (children.run_once() and 0.0) or 10.0,
+                "house": lambda: house.forget() or house.sweep() or 60.0,
+            }
+        )
 
     def _taking(self) -> dict[str, Callable[[], float]]:
         """What takes over from a head that is dead, and what goes when one wakes that was."""
@@ -109,6 +117,18 @@ class Head(Host):
         return {
             "takeover": lambda: 0.0 if takeover.run_once() else self._pause(),
             "eviction": lambda: 1.0 if self.eviction.run_once() else self._pause(),
+        }
+
+    def _caring(self) -> dict[str, Callable[[], float]]:
+        """What looks after a site that nobody has told to be wrong."""
+        world, me = self.world, self.identity
+        storage = Struck(world.storage, lambda what: world.fate.moment(self, what))
+        purge = Purge(self.database, me.holder, storage, urgent=5, timer=lambda: world.stage.now)
+        submit, every = self.acceptance.submit, LOOKS
+        looks = Reconciling(self.database, me.holder, every, me.dead_after, submit, self.ring)
+        return {
+            "purge": lambda: (purge.run_once() and 0.0) or 15.0,
+            "reconcile": lambda: (looks.run_once() and 0.0) or 5.0,
         }
 
     def _pause(self) -> float:

@@ -29,12 +29,15 @@ MOMENTS = (*_MOMENTS, *SEED_MOMENTS)
 
 @dataclass(frozen=True)
 class Story:
-    """One seed's commands and faults. A head that is silent for `dead_after` seconds has its disks taken over."""
+    """One seed's commands and faults. A head that is silent for `dead_after` seconds has its disks taken over. `cared`:
+    bmid looks again and again whether all is right, clears what is left, empties a trash that is kept for a moment, and
+    sets nodes aside; in the other ones nothing is mended that was not to be wrong at all."""
 
     seed: int
     commands: tuple[Command, ...]
     faults: tuple[Fault, ...] = field(default=())
     dead_after: float = LONG
+    cared: bool = False
 
     @property
     def span(self) -> float:
@@ -66,12 +69,13 @@ class Story:
         later = Random(f"later {seed}")  # noqa: S311
         sent = named(later, sent)
         drawn += struck(later)
+        cared = later.random() < 0.5
         if chance.random() < 0.5:
-            return cls(seed, sent, tuple(drawn))
+            return cls(seed, sent, tuple(drawn), cared=cared)
         drawn += [_departure(chance) for _ in range(chance.randint(1, 3))]
         if chance.random() < 0.3:
             drawn.append(Fault("off", chance.choice(["h1", "h2"]), at=chance.uniform(5, SPAN)))
-        return cls(seed, sent, tuple(drawn), SHORT)
+        return cls(seed, sent, tuple(drawn), SHORT, cared)
 
 
 def _commands(chance: Random, number: int) -> tuple[Command, ...]:

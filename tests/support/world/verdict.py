@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from bmid.engine.auditor import Auditor
+from bmid.handlers.aside import NodeSetAside
 from bmid.model.entity import DiskState
 from bmid.model.finding import Finding
 from bmid.model.operation import FINAL
@@ -147,6 +148,8 @@ def _model(world: World) -> list[str]:
     finals = [one for one in _rows(world, schema.outbox) if one.operation in rows]
     for event in finals:
         row = rows[event.operation]
+        if event.type == NodeSetAside.type:
+            model.idle.add(event.envelope["data"]["node"])
         command = by_message.get((row.source, row.message))
         if command is None or event.type not in world.registry.ends(row.type):
             continue

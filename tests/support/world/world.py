@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,6 +42,8 @@ from tests.support.world.witness import Witness
 __all__ = ["Past", "World", "opened", "past", "run"]
 
 NETWORK = Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260")
+SITE = Site(upload_url="http://head:8470")
+CARED = {"quarantine": 20.0, "trash_days": 40 / 86400}
 PATIENCE = 6 * 3600.0  # seconds within which all is quiet after the last fault
 MACS = {name: f"52:54:00:00:00:0{name[1:]}" for name in NODES}
 
@@ -63,7 +65,7 @@ class World:
         self.story = story
         self.stage = Stage(Random(story.seed))  # noqa: S311
         self.registry = registry
-        self.site = Site(upload_url="http://head:8470")
+        self.site = replace(SITE, **CARED) if story.cared else SITE
         self.clock = WorldClock(self.stage)
         self.engine = memory(database)
         self.database = HeadDatabase(self.engine, self.clock, self.stage, lambda _: None)
