@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
-from typing import Any
 
 from bmid.handlers.copy_image import CopyImage
 from bmid.handlers.create_disk import CreateDisk
@@ -20,12 +19,12 @@ from bmid.handlers.snapshot_disk import SnapshotDisk
 from bmid.handlers.snapshot_node import SnapshotNode
 from bmid.handlers.unmap_node import UnmapNode
 from bmid.messages.base import Command
+from chaos.later import Later
 from chaos.scene import Scene
 
 __all__ = ["Choice"]
 
 FULL = 0.7  # the part of the nodes that is to be on disks
-USER_DATA = "#cloud-config\nruncmd: [echo {}]\n"
 
 
 class Choice:
@@ -37,11 +36,14 @@ class Choice:
         self._scene = scene
         self._chance = chance
         self._file = file
-        self._later = later
         self._numbers = itertools.count(1)
+        self._later = Later(scene, later, self._new)
 
     def next(self) -> Command:
         """One command."""
+        return self._later.expiring(self._later.next() or self._usual())
+
+    def _usual(self) -> Command:
         scene = self._scene
         more = 34 if scene.load < FULL else 8
         weights: dict[Callable[[], Command], int] = {
@@ -73,23 +75,16 @@ class Choice:
     def _any_image(self, project: str) -> str:
         return self._chance.choice(self._scene.images_of(project))
 
-    def _system(self, *, one: bool = True) -> dict[str, Any]:
-        """What half of all new systems are told; a group of nodes has no common name."""
-        words: dict[str, Any] = {"hostname": f"host-{self._later.randrange(100)}"} if one else {}
-        if not one or self._later.random() < 0.4:
-            words["user_data"] = USER_DATA.format(self._later.randrange(1000))
-        return words if self._later.random() < 0.5 else {}
-
     def _map(self) -> Command:
         project = self._project_name()
         node, image = self._scene.free(self._chance), self._any_image(project)
-        return MapNode(project=project, node=node, image=image, force=True, **self._system())
+        return MapNode(project=project, node=node, image=image, force=True, **self._later.system())
 
     def _map_group(self) -> Command:
         project = self._project_name()
         nodes = tuple({self._scene.free(self._chance) for _ in range(3)})
         image = self._any_image(project)
-        return MapNode(project=project, nodes=nodes, image=image, force=True, **self._system(one=False))
+        return MapNode(project=project, nodes=nodes, image=image, force=True, **self._later.system(one=False))
 
     def _resume(self) -> Command:
         project, disk = self._scene.kept(self._chance)
@@ -109,7 +104,7 @@ class Choice:
     def _rebuild(self) -> Command:
         node, project, _ = self._scene.busy(self._chance)
         image = self._any_image(project) if self._chance.random() < 0.5 else None
-        return RebuildNode(project=project, node=node, image=image, force=True, **self._system())
+        return RebuildNode(project=project, node=node, image=image, force=True, **self._later.system())
 
     def _power(self) -> Command:
         node, project, _ = self._scene.busy(self._chance)

@@ -9,6 +9,7 @@ from pathlib import Path
 from chaos.ledger import Ledger
 from chaos.machine import Machine, Place
 from chaos.road import Roads
+from chaos.sighting import Sightings
 from lab.bmc import Service
 from lab.process import free_port
 from lab.redfish import Handler, Server
@@ -41,7 +42,8 @@ class _Quiet(Handler):
 
 
 class Fleet:
-    """`count` nodes below `folder`, which follow the boot scripts of `places`; `reach` says where a portal is."""
+    """`count` nodes below `folder`, which follow the boot scripts of `places`; `reach` says where a portal is,
+    `answers` whether nodes find a head."""
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Fleet:
         places: Sequence[Place],
         roads: Roads,
         reach: Callable[[str], tuple[str, int] | None],
+        answers: Callable[[str], bool],
     ) -> None:
         self.ledger = Ledger()
         self.machines = [
@@ -64,6 +67,7 @@ class Fleet:
                 reach=reach,
                 seed=seed,
                 bmc=powered(number),
+                sightings=Sightings(answers),
             )
             for number in range(count)
         ]

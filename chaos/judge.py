@@ -5,7 +5,6 @@ Each question gives a list of sentences; an empty one is right.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -32,6 +31,7 @@ from bmid.store.view import StoreView
 from chaos.ledger import BLOCK, Ledger, offset
 from chaos.lineage import Lineage
 from chaos.machine import Machine
+from chaos.tenancy import Tenancies
 
 __all__ = ["NO_END", "Judge"]
 
@@ -156,20 +156,12 @@ class Judge:
         return found
 
     def misled(self, machines: Iterable[Machine]) -> list[str]:
-        """Disks that a node was led to and no command of that node ever named."""
+        """Disks that a node was led to when they were not its own: never, not yet, or not any more."""
+        columns = ("type", "command", "plan", "phase", "accepted_at", "ended_at")
         with self.database.read() as tx:
-            operation = schema.operation.c
-            rows = tx.execute(select(operation.command, operation.plan).where(operation.plan.is_not(None))).all()
-        told: dict[str, str] = defaultdict(str)
-        for command, plan in ((command, plan) for command, plan in rows if plan):
-            node = command.get("node") or (plan.get("memo") or {}).get("node") or ""
-            told[node] += json.dumps(plan)
-        return [
-            f"node {one.name} was led to disk {disk}, which is not its own"
-            for one in machines
-            for disk in one.sightings
-            if disk not in told[one.name]
-        ]
+            rows = tx.execute(select(*(schema.operation.c[name] for name in columns))).all()
+        tenancies = Tenancies(rows)
+        return [why for one in machines for seen in one.sightings.all if (why := tenancies.wrong(one.name, seen))]
 
     def bytes(self, ledger: Ledger) -> None:
         """Read every disk that is left, beside all targets, and hold it against what was acknowledged."""

@@ -18,6 +18,7 @@ from bmid.drivers.boot.script import read_pointer
 from chaos.initiator import Broken, Initiator, Stalled
 from chaos.ledger import BLOCK, BLOCKS, SECTOR, Ledger, offset
 from chaos.road import Road, Roads
+from chaos.sighting import Sightings
 from lab.node import BootDevice
 
 __all__ = ["Machine", "Place", "Way"]
@@ -65,13 +66,14 @@ class Machine:
         reach: Callable[[str], tuple[str, int] | None],
         seed: int,
         bmc: bool,
+        sightings: Sightings,
     ) -> None:
         self.name = name
         self.mac = mac
         self.bmc = bmc
         self.boot_once: BootDevice | None = None
         self.alive = not bmc
-        self.sightings: set[str] = set()  # disks that it was led to
+        self.sightings = sightings
         self.longest_stall = 0.0
         self.writes = 0  # that it was told are on disk
         self.troubles: list[str] = []
@@ -202,8 +204,12 @@ class Machine:
 
     def _look(self) -> Way | None:
         """Its boot script, found by its MAC as DHCP and TFTP would. The newest, where heads differ."""
-        found = [way for place in self._places if (way := self._read(place))]
-        self.sightings.update(way.disk for way in found)
+        found: list[Way] = []
+        for place in self._places:
+            at = self.sightings.now()
+            if way := self._read(place):
+                self.sightings.note(place.head, way.disk, at)
+                found.append(way)
         return max(found, key=lambda way: way.generation, default=None)
 
     @property

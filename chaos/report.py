@@ -22,6 +22,8 @@ class Report:
     restarts: int = 0
     moves: int = 0
     calls: int = 0
+    looks: int = 0
+    differed: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
     verified: int = 0
     quiet: float = 0.0
@@ -66,6 +68,7 @@ class Report:
             "faults": f"{self.faults.total()}: {faults}",
             "heads that ended by themselves": str(self.restarts),
             "addresses moved": str(self.moves),
+            "looks of bmid": f"{self.looks}, which found {dict(self.differed) or 'nothing'}",
             **{name: str(len(found)) for name, found in self._lists().items()},
             "driver calls looked at": str(self.calls),
             "bytes verified": f"{self.verified}; {self.acknowledged} acknowledged writes",

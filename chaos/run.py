@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bmi_publish import Client
 from bmid.errors import BmiError
 from bmid.handlers.create_project import CreateProject
 from bmid.handlers.import_image import ImageSource, ImportImage
+from bmid.handlers.reconcile_site import SiteReconciled
 from bmid.handlers.register_node import NodePower, RegisterNode
 from bmid.messages.base import Command
 from bmid.messages.envelope import Envelope
@@ -174,6 +176,8 @@ class Run:
         report.lost += [f"event {event} has reached nobody" for event in gone - set(told)] + judge.unfinished()
         report.doubled += [f"event {event} was told, and has no row" for event in early - gone - judge.events()]
         report.gaps = judge.gaps(told)
+        looks = [event.data["findings"] for event in told.values() if event.type == SiteReconciled.type]
+        report.looks, report.differed = len(looks), sum((Counter(one) for one in looks), Counter())
 
     def _hanging(self) -> list[str]:
         """Nodes that are led to a disk and get no write done, with nothing broken."""

@@ -26,6 +26,8 @@ class Scene:
     mapped: dict[str, tuple[str, str]] = field(default_factory=dict)  # node → project, disk
     parked: set[tuple[str, str]] = field(default_factory=set)  # project, disk
     images: set[tuple[str, str]] = field(default_factory=set)  # project, image; besides the base ones
+    idle: set[str] = field(default_factory=set)  # nodes that are set aside
+    gone: dict[tuple[str, str, str], None] = field(default_factory=dict)  # disk or image, project, name; in the trash
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hear(self, event: Envelope) -> None:
@@ -39,12 +41,19 @@ class Scene:
                 self.mapped.pop(data["node"], None)
                 if data.get("parked"):
                     self.parked.add((data["project"], data["disk"]))
-            elif kind in ("disk.created", "disk.removed"):
-                self._set(self.parked, (data["project"], data["disk"]), kind == "disk.created")
-            elif kind in ("image.imported", "image.created", "image.removed"):
+                elif data.get("disk"):
+                    self.gone["disk", data["project"], data["disk"]] = None
+            elif kind in ("disk.created", "disk.restored", "disk.removed"):
+                self._set(self.parked, (data["project"], data["disk"]), kind != "disk.removed")
+            elif kind in ("image.imported", "image.created", "image.restored", "image.removed"):
                 self._set(self.images, (data["project"], data["image"]), kind != "image.removed")
             elif kind == "image.copied":
                 self.images.add((data["to_project"], data["image"]))
+            elif kind in ("node.maintained", "node.set-aside"):
+                (self.idle.discard if data.get("state") == "in-use" else self.idle.add)(data["node"])
+            if kind in ("disk.removed", "image.removed"):
+                what = kind.partition(".")[0]
+                self.gone[what, data["project"], data[what]] = None
 
     def _set(self, where: set[tuple[str, str]], what: tuple[str, str], there: bool) -> None:
         if what[1] == BASE:
@@ -74,6 +83,12 @@ class Scene:
         """Project and name of an image that may go, if there is one."""
         with self._lock:
             return chance.choice(sorted(self.images) or [(self.projects[0], "none")])
+
+    def thrown(self, what: str, chance: random.Random) -> tuple[str, str]:
+        """Project and name of one of the last disks or images that were thrown away, if there are any."""
+        with self._lock:
+            found = [(project, name) for kind, project, name in self.gone if kind == what]
+        return chance.choice(found[-20:] or [(self.projects[0], "none")])
 
     def images_of(self, project: str) -> list[str]:
         """What a node of a project can be put on."""

@@ -31,6 +31,8 @@ from lab.together import side_by_side
 
 __all__ = ["Form", "Head", "Site"]
 
+LOOK = 30  # seconds from one look of bmid at whether all is right to the next
+
 
 @dataclass(frozen=True)
 class Form:
@@ -75,7 +77,7 @@ class Site:
         self.roads = Roads()
         self.heads: list[Head] = []
         places = [Place(name, self.folder / name / "tftp", self.folder / name / "hosts") for name in form.names]
-        self.fleet = Fleet(self.folder / "nodes", form.nodes, seed, places, self.roads, self.reach)
+        self.fleet = Fleet(self.folder / "nodes", form.nodes, seed, places, self.roads, self.reach, self.answers)
         self.to: dict[str, Road] = {}
         self._port = free_port("127.2.0.1")  # of all portals, each on an address of its own
         self._carrier: Carrier | None = None
@@ -181,7 +183,10 @@ class Site:
             site_key=self.folder / "site.key",
             imports=self.imports,
             credentials={CREDENTIAL: SECRET},
-            settings={"engine": {"claim_lease": 10, "dead_after": 20}, "log": {"level": "debug"}},
+            settings={
+                "engine": {"claim_lease": 10, "dead_after": 20, "reconcile_every": LOOK},
+                "log": {"level": "debug"},
+            },
         )
         if self.form.ceph:
             parts = replace(parts, ceph_conf=self.ceph.conf, tgt_conf=self.ceph.tgt_conf)
@@ -203,6 +208,12 @@ class Site:
     def _has(self, head: str) -> Callable[[str], bool]:
         """Whether an address is up at a head."""
         return lambda address: self._carrier is not None and self._carrier.at(address) == head
+
+    def answers(self, head: str) -> bool:
+        """Whether a head has any address at which nodes find it."""
+        if self._carrier is None:
+            return True
+        return any(self._has(head)(one.tgtd.portal.partition(":")[0]) for one in self.heads)
 
     @property
     def moves(self) -> int:
