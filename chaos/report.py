@@ -22,6 +22,7 @@ class Report:
     restarts: int = 0
     moves: int = 0
     calls: int = 0
+    ways: int = 0
     looks: int = 0
     differed: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
@@ -42,8 +43,8 @@ class Report:
     @property
     def right(self) -> bool:
         """Whether every promise was kept, and there was something to keep."""
-        something = (self.commands, self.events, self.outcomes["done"], self.calls, self.acknowledged, self.verified)
-        return all(something) and not any(self._lists().values())
+        something = (self.commands, self.events, self.outcomes["done"], self.calls, self.ways)
+        return all((*something, self.acknowledged, self.verified)) and not any(self._lists().values())
 
     def _lists(self) -> dict[str, list[str]]:
         return {
@@ -71,6 +72,7 @@ class Report:
             "looks of bmid": f"{self.looks}, which found {dict(self.differed) or 'nothing'}",
             **{name: str(len(found)) for name, found in self._lists().items()},
             "driver calls looked at": str(self.calls),
+            "ways of nodes looked at": str(self.ways),
             "bytes verified": f"{self.verified}; {self.acknowledged} acknowledged writes",
             "longest recovery": f"{self.recovery[0]:.1f} s after {self.recovery[1]}",
             "longest pause of a node": f"{self.stall:.1f} s",

@@ -215,6 +215,7 @@ class Run:
         report.faults = breaker.count
         report.restarts = sum(head.ended for head in site.heads)
         report.moves = site.moves
+        report.ways = sum(len(machine.sightings.all) for machine in site.fleet.machines)
         report.acknowledged = site.fleet.ledger.acknowledged
         report.stall = max((machine.longest_stall for machine in site.fleet.machines), default=0.0)
         report.recovery = self._recovery()

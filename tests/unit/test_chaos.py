@@ -150,7 +150,7 @@ def test_a_boot_script_says_the_way_to_the_disk_and_the_waiting_one_says_none() 
     assert parse("#!ipxe\n:loop\n") is None
 
 
-DONE: dict[str, Any] = {"commands": 1, "events": 1, "calls": 1, "acknowledged": 1, "verified": 1}
+DONE: dict[str, Any] = {"commands": 1, "events": 1, "calls": 1, "acknowledged": 1, "verified": 1, "ways": 1}
 
 
 @pytest.mark.parametrize(
