@@ -20,6 +20,7 @@ from lab.postgresql import PostgreSQL
 from lab.rabbitmq import RabbitMQ
 from tests.support.bmid import Builder, House
 from tests.support.service import running
+from tests.support.traffic import require_told, require_world
 
 QUICK: dict[str, dict[str, object]] = {"storage.rbd": {"timeout": 3}, "target": {"timeout": 2.0}}
 
@@ -91,6 +92,7 @@ def test_without_a_broker(builder: Builder, broker: RabbitMQ) -> None:
     assert house.did(CreateProject(project="p"), 90)["changed"]
     code, findings = check(house)
     assert code == 0, findings
+    require_world([house])
 
 
 def test_a_broker_that_dies_loses_no_command_and_no_event(builder: Builder, broker: RabbitMQ) -> None:
@@ -109,6 +111,8 @@ def test_a_broker_that_dies_loses_no_command_and_no_event(builder: Builder, brok
     results = client.wait_all(tickets, 120)
     assert [result.state.value for result in results] == ["done"] * 8
     assert len(house.disks()) == 8
+    require_told(house, tickets)
+    require_world([house])
 
 
 def test_without_a_database(builder: Builder, broker: RabbitMQ, server: PostgreSQL) -> None:
@@ -122,6 +126,7 @@ def test_without_a_database(builder: Builder, broker: RabbitMQ, server: PostgreS
     finally:
         server.restart()
     assert house.did(CreateProject(project="p"), 90)["changed"]
+    require_world([house])
 
 
 def test_a_database_that_dies_while_nodes_are_mapped(builder: Builder, broker: RabbitMQ, server: PostgreSQL) -> None:
@@ -136,6 +141,8 @@ def test_a_database_that_dies_while_nodes_are_mapped(builder: Builder, broker: R
     results = client.wait_all(tickets, 120)
     assert [result.state.value for result in results] == ["done"] * 8
     assert len({disk.number for disk in house.disks()}) == 8
+    require_told(house, tickets)
+    require_world([house])
 
 
 def test_without_ceph(builder: Builder, broker: RabbitMQ, ceph: Ceph) -> None:
@@ -156,7 +163,10 @@ def test_without_ceph(builder: Builder, broker: RabbitMQ, ceph: Ceph) -> None:
         ceph.thaw("osd.0", "mon.a")
         ceph.wait_usable()
     assert client.wait(ticket, 120).ok
+    require_told(house, [ticket])
+    require_world([house])
     house.did(UnmapNode(project=project, node=node, force=True))
+    require_world([house])
 
 
 def test_without_a_target_daemon(builder: Builder, broker: RabbitMQ) -> None:
@@ -174,6 +184,8 @@ def test_without_a_target_daemon(builder: Builder, broker: RabbitMQ) -> None:
     house.tgtd.start()
     result = client.wait(ticket, 120)
     assert result.ok
+    require_told(house, [ticket])
+    require_world([house])
     assert result.event is not None
     with house.initiator(result.event.data) as initiator:
         assert initiator.enters()

@@ -16,6 +16,7 @@ from bmid.handlers.import_image import ImportImage
 from bmid.handlers.map_node import MapNode
 from lab.bmid import Bmid
 from tests.support.bmid import Builder, House, new_token
+from tests.support.traffic import require_told, require_world
 
 NODES = 24
 
@@ -49,6 +50,8 @@ def test_a_stop_in_the_middle_ends_in_order_and_the_next_start_does_the_rest(bui
     results = client.wait_all(tickets, 90)
     assert [result.state.value for result in results] == ["done"] * NODES
     assert len({disk.number for disk in house.disks()}) == NODES
+    require_told(house, tickets)
+    require_world([house])
 
 
 def test_a_stop_while_nothing_runs_takes_no_time(builder: Builder) -> None:
@@ -70,6 +73,7 @@ def test_an_upload_that_is_awaited_is_still_awaited_after_a_restart(builder: Bui
 
     result = house.upload(command, token, b"\0" * 4096, restart)
     assert result.state is State.DONE, result.problem
+    require_world([house])
 
 
 def run_another(bmid: Bmid) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ from bmid.handlers.map_node import MapNode
 from bmid.handlers.unmap_node import UnmapNode
 from tests.support.bmid import Builder, House
 from tests.support.running import Running
+from tests.support.traffic import require_told, require_world
 
 
 def mapped(house: House, count: int) -> tuple[str, list[dict[str, Any]]]:
@@ -49,6 +50,8 @@ def test_all_targets_come_back_and_running_systems_go_on(
         for one in running:
             one.read()
         went_on = time.monotonic() - began
+    assert took < 30
+    require_world([house])
     with house.initiator(events[-1]) as other:
         assert other.enters()
     with house.initiator(events[-1], address=events[0]["address"]) as stranger:
@@ -61,6 +64,7 @@ def test_all_targets_come_back_and_running_systems_go_on(
     unmaps = [client.ticket(UnmapNode(project=project, node=event["node"], force=True)) for event in events]
     assert all(result.ok for result in client.wait_all(unmaps, 90))
     assert not house.ports.target.exports("s0")
+    require_world([house])
     with capsys.disabled():
         sys.stdout.write(f"\n{targets} targets back after {took:.1f} s, running systems after {went_on:.1f} s\n")
 
@@ -76,3 +80,5 @@ def test_a_node_is_unmapped_although_its_target_daemon_has_just_died(builder: Bu
     assert house.client().wait(ticket, 90).ok
     assert not house.ports.target.exports("s0")
     assert not house.disks()
+    require_told(house, [ticket])
+    require_world([house])

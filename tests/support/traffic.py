@@ -8,6 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from sqlalchemy import select
 
@@ -15,10 +16,14 @@ from bmi_publish import Client, State, Ticket
 from bmi_publish.error import PublishError
 from bmid.handlers.create_project import CreateProject
 from bmid.handlers.map_node import MapNode
+from bmid.handlers.registry import discover
 from bmid.handlers.unmap_node import UnmapNode
 from bmid.messages.base import Command
 from bmid.messages.operation import OperationAccepted, OperationFailed
-from bmid.store import schema
+from bmid.settings_file import load
+from bmid.steps.audit import compare
+from bmid.steps.sighting import look, look_at_shared
+from bmid.store import findings, schema
 from tests.support.house import House
 
 __all__ = ["Busy", "require_told", "require_world"]
@@ -130,12 +135,28 @@ def require_told(house: House, tickets: Sequence[Ticket]) -> None:
 
 
 def require_world(houses: Sequence[House], seconds: float = 45) -> None:
-    """Clones, targets, boot pointers and staged files are those that rows explain, and every row's are there, soon: of
-    a client that was cut off Ceph keeps for half a minute what it had open."""
+    """Clones, targets, boot pointers and staged files are those that rows explain, and every row's are there; and what
+    `bmid fsck` compares finds nothing, at no head. Soon: of a client that was cut off Ceph keeps for half a minute what
+    it had open."""
     end = time.monotonic() + seconds
-    while (differ := _differences(houses)) and time.monotonic() < end:
+    while (differ := _differences(houses) or _findings(houses)) and time.monotonic() < end:
         time.sleep(0.2)
     assert not differ, differ
+
+
+def _findings(houses: Sequence[House]) -> list[str]:
+    """What the comparison of rows and sightings says that the daemon, fsck and chaos share."""
+    registry = discover()
+    with houses[0].database.read() as tx:
+        rows = findings.promises(tx, {kind: registry.ends(kind) for kind in registry.commands}, timedelta(days=1))
+    found: list[str] = []
+    for house in houses:
+        seen = look(house.ports, house.bmid.name, load(house.bmid.config).target.iqn_prefix, rows)
+        if house is houses[0]:
+            look_at_shared(house.ports.storage, seen)
+        found += [f"{part} of {house.bmid.name} does not answer: {why}" for part, why in seen.silent.items()]
+        found += [f"{one.kind} {one.subject} at {one.head} {one.where}: {one.what}" for one in compare(rows, seen)]
+    return found
 
 
 def _differences(houses: Sequence[House]) -> list[str]:
