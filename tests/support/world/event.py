@@ -10,7 +10,8 @@ __all__ = ["Command", "Fault"]
 
 @dataclass(frozen=True)
 class Command:
-    """A command that arrives `at` a second, and again at `twice`."""
+    """A command that arrives `at` a second, and again at `twice`. It is not to begin `expires` seconds after the
+    first, by a clock that never jumps."""
 
     at: float
     message: str
@@ -18,10 +19,12 @@ class Command:
     kind: str
     data: dict[str, Any]
     twice: float | None = None
+    expires: float | None = None
 
     def __str__(self) -> str:
         fields = ", ".join(f"{name}={value}" for name, value in self.data.items() if value is not None)
         again = f", and again at {self.twice:.1f} s" if self.twice else ""
+        again += f", not later than {self.expires:.1f} s after that" if self.expires is not None else ""
         return f"{self.at:6.1f} s  {self.user} sends {self.kind}({fields}){again}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from tests.support.world.addition import SEED_MOMENTS, named, struck
+from tests.support.world.addition import SEED_MOMENTS, named, rare, struck
 from tests.support.world.event import Command, Fault
 
 __all__ = ["Command", "Fault", "Story"]
@@ -70,6 +70,7 @@ class Story:
         sent = named(later, sent)
         drawn += struck(later)
         cared = later.random() < 0.5
+        sent += rare(later, SPAN, restores=not cared)
         if chance.random() < 0.5:
             return cls(seed, sent, tuple(drawn), cared=cared)
         drawn += [_departure(chance) for _ in range(chance.randint(1, 3))]

@@ -155,7 +155,7 @@ def _model(world: World) -> list[str]:
             continue
         problem = event.envelope["data"].get("problem")
         slug = problem["type"].rpartition(":")[2] if problem else None
-        if _excused(world, row, slug):
+        if _excused(world, row, slug) or (slug == "expired" and command.expires is not None):
             continue
         expected = getattr(model, command.kind.replace(".", "_"))(**command.data)
         got = slug if slug else (expected if command.kind in UNSAID else event.envelope["data"].get("changed", True))
@@ -184,6 +184,8 @@ def _site(world: World, model: Model) -> list[str]:
         ("projects", projects, model.projects),
         ("images", set(images), set(model.images)),
         ("nodes", {one.name for one in nodes}, set(model.nodes)),
+        ("nodes set aside", {one.name for one in nodes if one.aside}, model.idle),
+        ("exports", {one.name for one in world.exports.iterdir()}, model.exports),
         ("maps", maps, {name: (one.project, one.image) for name, one in model.maps.items()}),
         ("parked disks", kept, sorted((one.project, one.image) for one in model.parked)),
     ]

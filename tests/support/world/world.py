@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +27,7 @@ from bmid.store.schema import head as heads
 from bmid.store.schema import outbox
 from tests.support.expectation import Model
 from tests.support.letter import Letter
-from tests.support.twin import remembered
+from tests.support.twin import START, remembered
 from tests.support.world.broker import Broker
 from tests.support.world.carrier import Carriers, Operator
 from tests.support.world.database import HeadDatabase, WorldClock, memory
@@ -44,6 +45,7 @@ __all__ = ["Past", "World", "opened", "past", "run"]
 NETWORK = Network("default", "10.77.0.0/24", "10.77.0.10", "10.77.0.250", "boot0", "10.77.0.1:3260")
 SITE = Site(upload_url="http://head:8470")
 CARED = {"quarantine": 20.0, "trash_days": 40 / 86400}
+SINCE = 1000.0  # seconds between what has been and the story
 PATIENCE = 6 * 3600.0  # seconds within which all is quiet after the last fault
 MACS = {name: f"52:54:00:00:00:0{name[1:]}" for name in NODES}
 
@@ -137,6 +139,8 @@ class World:
     def send(self, one: Command) -> None:
         """It arrives now."""
         data = {name: value for name, value in one.data.items() if value is not None}
+        if one.expires is not None:
+            data["expires_at"] = (START + timedelta(seconds=SINCE + one.at + one.expires)).isoformat()
         envelope = Envelope(id=one.message, source=f"/{one.user}", type=f"bmi.{one.kind}.v1", data=data)
         headers, body = encode(envelope)
         self.stage.tell(str(one)[10:])
@@ -206,7 +210,7 @@ def opened(story: Story, before: Past, registry: Registry | None = None) -> Iter
     with fixed(story.seed), tempfile.TemporaryDirectory() as folder:
         world = World(story, before.database, before.imports, Path(folder), registry or discover())
         vars(world.storage).update(deepcopy(before.storage))
-        world.clock.off = 1000.0  # what has been is past, but for the heads
+        world.clock.off = SINCE  # what has been is past, but for the heads
         with world.database.write() as tx:
             tx.execute(update(heads).values(seen_at=tx.now))
         world.model = deepcopy(before.model)
