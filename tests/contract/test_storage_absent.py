@@ -36,6 +36,31 @@ def snapshots(pool: rados.Ioctx, name: str) -> list[str]:
         return [one["name"] for one in handle.list_snaps()]
 
 
+def liar(error: type[Exception] | None) -> Any:
+    """Images that change no snapshot, and say that it was done, or that it is not there."""
+
+    class Liar:
+        def __init__(self, *arguments: Any) -> None:
+            self._image = rbd.Image(*arguments)
+
+        def __enter__(self) -> Liar:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._image.close()
+
+        def list_snaps(self) -> Any:
+            return self._image.list_snaps()
+
+        def remove_snap(self, *names: str) -> None:
+            if error is not None:
+                raise error(f"no {names}")
+
+        rename_snap = remove_snap
+
+    return Liar
+
+
 @pytest.fixture
 def disk(storage: RbdStorage, image: str) -> str:
     """A disk with a snapshot."""
@@ -57,25 +82,27 @@ def test_a_snapshot_that_stays_is_not_told_to_be_gone(
 ) -> None:
     """Whatever librbd says of its removal."""
 
-    class Liar:
-        def __init__(self, *arguments: Any) -> None:
-            self._image = rbd.Image(*arguments)
-
-        def __enter__(self) -> Liar:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self._image.close()
-
-        def remove_snap(self, name: str) -> None:
-            if error is not None:
-                raise error(f"no {name}", errno=2)
-
-    monkeypatch.setattr(rbd_copy, "rbd", SimpleNamespace(Image=Liar, ImageNotFound=rbd.ImageNotFound))
+    monkeypatch.setattr(rbd_copy, "rbd", SimpleNamespace(Image=liar(error), ImageNotFound=rbd.ImageNotFound))
     with pytest.raises(TransientError) as caught:
         storage.thaw(disk, "before")
     assert caught.value.problem.slug == "storage-timeout"
     assert snapshots(pool, f"disk-{disk}") == ["frozen-before"]
+
+
+def test_what_librbd_did_not_make_golden_is_not_told_to_be(
+    storage: RbdStorage, pool: rados.Ioctx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = uuid4().hex
+    storage.create_image(image, MIB)
+    with rbd.Image(pool, f"image-{image}") as handle:
+        handle.create_snap("frozen-before")
+    monkeypatch.setattr(rbd_copy, "rbd", SimpleNamespace(Image=liar(None), ImageNotFound=rbd.ImageNotFound))
+    with pytest.raises(TransientError) as caught:
+        storage.seal_image(image, {})
+    assert caught.value.problem.slug == "storage-timeout"
+    monkeypatch.undo()
+    storage.seal_image(image, {})
+    assert snapshots(pool, f"image-{image}") == ["golden"]
 
 
 def test_what_has_gone_with_its_disk_is_gone(storage: RbdStorage, image: str, disk: str) -> None:

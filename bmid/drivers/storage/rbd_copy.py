@@ -7,7 +7,7 @@ which costs a third of what another snapshot would.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 
 import rbd
@@ -25,10 +25,9 @@ from bmid.drivers.storage.rbd_image import (
     image_name,
     make_way,
     snapshots_of,
-    unreadable,
 )
-from bmid.drivers.storage.rbd_metadata import identity, read_size, remove_metadata
-from bmid.errors import PermanentError
+from bmid.drivers.storage.rbd_metadata import identity, read_size, read_snapshots, remove_metadata
+from bmid.errors import PermanentError, TransientError
 
 __all__ = ["clone_image", "duplicate", "freeze", "seal", "snapshots", "thaw"]
 
@@ -56,15 +55,16 @@ def thaw(ceph: CephSession, disk: str, snapshot: str) -> None:
         return
     with suppress(rbd.ImageNotFound), rbd.Image(ceph.pool, name) as handle:
         handle.remove_snap(frozen)
-    _require_gone(ceph, name, {frozen})
+    _require(ceph, name, set(), {frozen})
 
 
 def duplicate(ceph: CephSession, disk: str, snapshot: str, image: str, access: Access, pool: str) -> Errand:
     """As the port says: a command line that copies what the disk has of its own."""
-    image_id, number = identity(ceph.pool, disk_name(disk)), snapshots_of(ceph, disk_name(disk)).get(_frozen(snapshot))
-    if image_id is None or number is None:
+    source_id = identity(ceph.pool, disk_name(disk))
+    number = None if source_id is None else read_snapshots(ceph.pool, source_id).get(_frozen(snapshot))
+    if source_id is None or number is None:
         raise PermanentError("storage-missing", f"there is no {disk_name(disk)}@{_frozen(snapshot)} in the pool")
-    size = read_size(ceph.pool, image_id, number)
+    size = read_size(ceph.pool, source_id, number)
     make_way(ceph, image_name(image), access.timeout)
     source, destination = f"{pool}/{disk_name(disk)}@{_frozen(snapshot)}", f"{pool}/{image_name(image)}"
     return Errand(access.tool("deep", "cp", source, destination), size)
@@ -87,8 +87,7 @@ def seal(ceph: CephSession, image: str, metadata: Mapping[str, object]) -> None:
         older = set(there) - {GOLDEN}
         for one in older:
             handle.remove_snap(one)
-    if older:
-        _require_gone(ceph, name, older)
+    _require(ceph, name, {GOLDEN}, older)
 
 
 def snapshots(ceph: CephSession, name: str) -> tuple[str, ...]:
@@ -96,10 +95,11 @@ def snapshots(ceph: CephSession, name: str) -> tuple[str, ...]:
     return tuple(sorted(one.removeprefix(_FROZEN) for one in snapshots_of(ceph, name) if one.startswith(_FROZEN)))
 
 
-def _require_gone(ceph: CephSession, name: str, removed: Collection[str]) -> None:
-    """TransientError `storage-timeout` where a snapshot is left that librbd removed, or told not to be there."""
-    if left := sorted(set(removed) & set(snapshots_of(ceph, name))):
-        raise unreadable(f"{name}@{left[0]}")
+def _require(ceph: CephSession, name: str, there: Set[str], gone: Set[str]) -> None:
+    """That an image has the one snapshots and not the others, whatever librbd said. TransientError `storage-timeout`."""
+    found = snapshots_of(ceph, name).keys()
+    if wrong := sorted(there - found | gone & found):
+        raise TransientError("storage-timeout", f"{name}@{wrong[0]} is not as Ceph says that it made it")
 
 
 def _frozen(snapshot: str) -> str:
