@@ -96,7 +96,7 @@ def snapshots(ceph: CephSession, name: str) -> tuple[str, ...]:
 
 
 def _require(ceph: CephSession, name: str, there: Set[str], gone: Set[str]) -> None:
-    """That an image has the one snapshots and not the others, whatever librbd said. TransientError `storage-timeout`."""
+    """That an image has those snapshots and not these, whatever librbd said. TransientError `storage-timeout`."""
     found = snapshots_of(ceph, name).keys()
     if wrong := sorted(there - found | gone & found):
         raise TransientError("storage-timeout", f"{name}@{wrong[0]} is not as Ceph says that it made it")
