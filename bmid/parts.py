@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 
-def make_database(settings: Settings) -> Database:
-    """The database that the settings name."""
+def make_database(settings: Settings, limit: float | None = None) -> Database:
+    """The database that the settings name. `limit`: as it says."""
     password = settings.database.password_file
-    return Database(settings.database.url, password=_secret(password) if password else None)
+    return Database(settings.database.url, password=_secret(password) if password else None, limit=limit)
 
 
 def take_locks(settings: Settings, database: Database) -> list[IO[str]]:

@@ -36,10 +36,11 @@ class Left:
 
 
 class Roster:
-    """Works on the database; every head heeds it within a second or two. `local`: whether an address is here."""
+    """Works on the database; every head heeds it within a second or two. `local`: whether an address is here. `limit`:
+    seconds that the database has for an answer, where somebody waits who can't wait for long."""
 
-    def __init__(self, settings: Settings, local: Callable[[str], bool] = is_local) -> None:
-        self._database = make_database(settings)
+    def __init__(self, settings: Settings, local: Callable[[str], bool] = is_local, limit: float | None = None) -> None:
+        self._database = make_database(settings, limit)
         self._away: TransientError | None = None
         try:
             self._database.verify()

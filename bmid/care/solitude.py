@@ -11,6 +11,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -82,7 +83,10 @@ class Solitude:
         last = self._last()
         if last is None or last.stopped or not last.at + self._patience <= self._clock():
             return False
-        return not self._ask(last.own) and any(self._ask(url) for url in last.others if url != last.own)
+        others = [url for url in last.others if url != last.own]
+        with ThreadPoolExecutor(1 + len(others)) as pool:
+            mine, *theirs = pool.map(self._ask, [last.own, *others])
+        return not mine and any(theirs)
 
     def _last(self) -> _Last | None:
         try:

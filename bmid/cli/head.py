@@ -20,6 +20,7 @@ __all__ = ["head", "heads"]
 HEADS = ("HEAD", "STATE", "VERSION", "SEEN", "DISKS", "OPERATIONS")
 PORTALS = ("PORTAL", "HEAD", "SHARD", "NATIVE", "DISKS", "STATE")
 LOOK = 1.0  # seconds between looks of --wait
+SOON = 4.0  # seconds: keepalived takes a script that is late for one that says no, on all heads at once
 PATIENCE = 600.0  # seconds that --wait takes at most
 
 
@@ -74,7 +75,7 @@ def carries(config: Path, address: str) -> None:
     """For keepalived: exits with 0 if this head is to have the address now, with 1 if not. Any other exit says that it
     can't be known: keep what you have."""
     try:
-        wanted = Roster(read_settings(config)).carries(address)
+        wanted = Roster(read_settings(config), limit=SOON).carries(address)
     except TransientError as error:
         click.echo(str(error), err=True)
         sys.exit(2)

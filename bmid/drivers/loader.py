@@ -13,7 +13,7 @@ from bmid.errors import Misconfigured
 
 __all__ = ["GuardedMapping", "OnDemand", "guarded", "load"]
 
-PASSIVE = frozenset({"address", "backing", "portal"})  # they say where something is, and touch nothing
+PASSIVE = frozenset({"address", "backing", "client", "portal"})  # they say where something is, and touch nothing
 P = TypeVar("P")
 
 

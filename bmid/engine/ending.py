@@ -131,5 +131,5 @@ class Ending:
             operations.wake_group(tx, turn.record.parent)
 
     def _later(self, tx: Tx, turn: Turn, **values: object) -> None:
-        operations.change(tx, turn.operation, claimed_until=None, **values)
+        operations.give_back(tx, turn.operation, **values)
         turn.release_in(tx)

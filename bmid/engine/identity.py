@@ -9,6 +9,7 @@ from pathlib import Path
 from bmid.drivers.base import Boot, Imaging, Isolation, Power, Seeds, Storage, Target
 from bmid.drivers.loader import GuardedMapping, guarded
 from bmid.engine.lane import Lanes
+from bmid.engine.threshold import Threshold
 from bmid.engine.turn import Turn
 from bmid.steps.base import World
 
@@ -55,8 +56,9 @@ class Ports:
     def world(self, turn: Turn) -> World:
         """The same for the steps of one turn, each call guarded by its claims, and in its lane before."""
         verify, lanes = turn.verify, self.lanes
+        cross = Threshold(self.storage, turn).cross
         return World(
-            storage=lanes.storage(guarded(self.storage, verify), turn.operation),
+            storage=lanes.storage(guarded(self.storage, cross), turn.operation),
             target=lanes.target(guarded(self.target, verify), turn.operation),
             boot=guarded(self.boot, verify),
             imaging=guarded(self.imaging, verify),

@@ -136,6 +136,18 @@ class Turn:
             if not operations.note_owner(tx, disk, owner):
                 raise ClaimLost(f"the row of disk {disk} is gone")
 
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Who had the operation in hand since it was last given back, as the storage knows them; last of all us."""
+        return self.record.clients or ()
+
+    def note_clients(self, clients: tuple[str, ...]) -> None:
+        """Write down who they are from now on."""
+        with self._lock, self._database.write() as tx:
+            self.verify_in(tx)
+            operations.change(tx, self.operation, clients=list(clients))
+            self.record = replace(self.record, clients=clients)
+
     def disk(self, disk: str) -> Disk | None:
         """The row of a disk as it is now."""
         with self._database.read() as tx:

@@ -69,6 +69,7 @@ class Worker:
         self._identity = identity
         self._pool = pool
         self._notify = notify
+        self._client: str | None = None
         self._ending = Ending(identity.give_up_after, random.random, identity.set_aside_after)
         self._auditor = Auditor(registry, site, identity.head, identity.source)
 
@@ -94,6 +95,7 @@ class Worker:
                 log.warning("operation.interrupted", detail=str(error))
             finally:
                 self._identity.active.discard(turn.operation)
+                self._client = next(iter(turn.clients), None)
         self._notify()
         return True
 
@@ -113,7 +115,7 @@ class Worker:
         turn: Turn | None = None
         try:
             with self._database.write() as tx:
-                taken = operations.take(tx, me.head, me.holder, me.lease, me.active)
+                taken = operations.take(tx, me.head, me.holder, me.lease, me.active, self._client)
                 if taken is None:
                     return None
                 turn = self._turn(*taken)
@@ -172,7 +174,7 @@ class Worker:
             turn.record = replace(turn.record, phase=Phase.SUCCEEDED)
         elif plan.home not in (None, self._identity.head):
             turn.release_in(tx)
-            operations.change(tx, turn.operation, claimed_until=None)
+            operations.give_back(tx, turn.operation)
             turn.record = replace(turn.record, phase=Phase.PENDING)
 
     def _carry_out(self, turn: Turn) -> None:

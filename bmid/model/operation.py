@@ -35,7 +35,8 @@ class Operation:
 
     `plan` is the plan as it was stored (JSON), `marks` what its steps wrote down, `facts` among them;
     `attempts` counts failures in a row; `due_at` is the next look; `why` says what it waits for. `parent` is the
-    operation of the command that asked for this one beside others.
+    operation of the command that asked for this one beside others. `clients` are the addresses at the storage of all
+    that took it in hand since it was last given back.
     """
 
     id: str
@@ -61,3 +62,4 @@ class Operation:
     ended_at: datetime | None = None
     parent: str | None = None
     expires_at: datetime | None = None
+    clients: tuple[str, ...] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import capabilities, errors
 
-__all__ = ["LIMIT", "KEEPALIVE", "Bounded"]
+__all__ = ["LIMIT", "KEEPALIVE", "Bounded", "within"]
 
 LIMIT = 20.0  # seconds for an answer; the server gives a statement up after 15
 CANCEL = 2.0  # seconds for having the server give it up
@@ -19,17 +19,21 @@ KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count"
 
 
 class Bounded(psycopg.Connection[Any]):
-    """As psycopg's, but that an answer which doesn't come is an OperationalError, and the end of the connection."""
+    """As psycopg's, but that an answer which doesn't come is an OperationalError, and the end of the connection.
+    `limit`: seconds; None: as everybody."""
+
+    limit: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """What psycopg calls for each exchange with the server. Who names a limit, as for notifications, has it."""
         if timeout is not None:
             return super().wait(gen, interval, timeout)
+        limit = self.limit or LIMIT
         try:
-            return super().wait(gen, interval, LIMIT)
+            return super().wait(gen, interval, limit)
         except errors._WaitTimeout:
             self._give_up()
-            raise errors.ConnectionTimeout(f"no answer within {LIMIT:g} s") from None
+            raise errors.ConnectionTimeout(f"no answer within {limit:g} s") from None
 
     def _give_up(self) -> None:
         """A server that waits for a lock doesn't look whether anybody still listens, and keeps what it has locked."""
@@ -37,3 +41,8 @@ class Bounded(psycopg.Connection[Any]):
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=CANCEL)
         self.pgconn.finish()
+
+
+def within(limit: float | None) -> type[Bounded]:
+    """Connections of somebody who can't wait for as long as everybody."""
+    return type("Hasty", (Bounded,), {"limit": limit}) if limit else Bounded

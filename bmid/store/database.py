@@ -57,22 +57,31 @@ class Tx:
 
 
 class Database:
-    """One database. Writers of SQLite stand in line here, which is quicker and fairer than its own busy waiting."""
+    """One database. Writers of SQLite stand in line here, which is quicker and fairer than its own busy waiting.
+    `limit`: seconds that a server has for an answer, where they are to be fewer than always."""
 
-    def __init__(self, url: str, *, clock: Clock | None = None, pool: int = 40, password: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        pool: int = 40,
+        password: str | None = None,
+        limit: float | None = None,
+    ) -> None:
         self.url = make_url(url)
         if password is not None:
             self.url = self.url.set(password=password)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._write_lock = threading.Lock()
-        self.engine = self._sqlite_engine() if self.sqlite else self._postgresql_engine(pool)
+        self.engine = self._sqlite_engine() if self.sqlite else self._postgresql_engine(pool, limit)
         # PostgreSQL's reads are as of each statement anyway; without BEGIN and ROLLBACK they are two round trips fewer.
         autocommit = {} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._readers = self.engine.execution_options(reads=True, **autocommit)
         self.clock = clock or (SqliteClock() if self.sqlite else PostgresqlClock())
 
-    def _postgresql_engine(self, pool: int) -> Engine:
-        from bmid.store.bounded import KEEPALIVE, Bounded  # noqa: PLC0415 - psycopg takes 0.1 s to load
+    def _postgresql_engine(self, pool: int, limit: float | None) -> Engine:
+        from bmid.store.bounded import KEEPALIVE, within  # noqa: PLC0415 - psycopg takes 0.1 s to load
 
         engine = create_engine(
             self.url,
@@ -86,7 +95,7 @@ class Database:
 
         @event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
-            return Bounded.connect(*arguments, **options)
+            return within(limit).connect(*arguments, **options)
 
         return engine
 

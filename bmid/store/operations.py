@@ -11,17 +11,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, or_, select, text, update
+from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from bmid.model.claim import Held, Key
 from bmid.model.operation import Operation, Phase
 from bmid.store import claims
-from bmid.store.column import Instant
 from bmid.store.database import Tx
+from bmid.store.line import DUE, FREE, NEXT, WANTED
 from bmid.store.outbox import take_number
 from bmid.store.rows import columns, entity
 from bmid.store.schema import operation, operation_key
-from bmid.store.schema.work import LEFT
 
 __all__ = [
     "Busy",
@@ -32,6 +31,7 @@ __all__ = [
     "end",
     "find",
     "forget",
+    "give_back",
     "keys",
     "members",
     "next_due",
@@ -80,71 +80,18 @@ MEMBERS = text(
 )
 
 
-def _behind() -> Any:
-    """True for an operation that another one stands before, or runs already, with a key that both want. Nobody stands
-    before what has begun.
-
-    Each look at the line is a subquery with a limit: an EXISTS would be turned inside out by PostgreSQL, which then
-    joins all that stand in the line with each other, for minutes where 10,000 do.
-    """
-    mine, other = operation_key.alias("mine"), operation_key.alias("other")
-    line = select(other.c.seq).where(other.c.key == mine.c.key).limit(1)
-    before = line.where(other.c.seq < mine.c.seq, mine.c.started.is_(False))
-    begun = line.where(other.c.started.is_(True), other.c.operation != mine.c.operation)
-    conflicts = or_(
-        before.where(other.c.exclusive.is_(True)).scalar_subquery().is_not(None),
-        mine.c.exclusive & before.where(other.c.exclusive.is_(False)).scalar_subquery().is_not(None),
-        begun.where(or_(other.c.exclusive, mine.c.exclusive)).scalar_subquery().is_not(None),
-    )
-    found = select(mine.c.key).where(mine.c.operation == operation.c.id, conflicts).limit(1)
-    return found.scalar_subquery().is_not(None)
-
-
-def _expired() -> Any:
-    """True for an operation that may not begin any more; then it needs no turn."""
-    return (operation.c.phase == Phase.PENDING) & (operation.c.expires_at <= MOMENT)
-
-
-MOMENT = bindparam("moment", type_=Instant)
-NEXT = (
-    select(operation)
-    # In the order of the line: then the first that is free is the one, and nothing is asked about those behind it.
-    .where(
-        text(LEFT),
-        operation.c.phase != Phase.STUCK,
-        operation.c.due_at <= MOMENT,
-        or_(operation.c.home.is_(None), operation.c.home == bindparam("head")),
-        or_(operation.c.claimed_until.is_(None), operation.c.claimed_until < MOMENT),
-        or_(_expired(), ~_behind()),
-    )
-    .order_by(operation.c.seq)
-    .limit(1)
-    .with_for_update(of=operation, skip_locked=True)
-)
-DUE = (
-    select(operation.c.due_at)
-    .where(
-        text(LEFT),
-        operation.c.phase != Phase.STUCK,
-        operation.c.due_at > MOMENT,
-        or_(operation.c.home.is_(None), operation.c.home == bindparam("head")),
-    )
-    .order_by(operation.c.due_at)
-    .limit(1)
-)
-WANTED = text("SELECT key FROM operation_key WHERE operation = :operation AND exclusive ORDER BY key")
-FREE = select(operation.c.id).where(operation.c.id == bindparam("operation"), ~_behind())
 BY_ID = update(operation).where(operation.c.id == bindparam("identifier"))
 START_KEYS = text("UPDATE operation_key SET started = TRUE WHERE operation = :operation")
 DROP_KEYS = text("DELETE FROM operation_key WHERE operation = :operation")
 
 
 def take(
-    tx: Tx, head: str, holder: str, lease: float, active: Container[str] = ()
+    tx: Tx, head: str, holder: str, lease: float, active: Container[str] = (), client: str | None = None
 ) -> tuple[Operation, tuple[Held, ...]] | None:
     """The oldest operation that is due, free and ours to run, with its claims; None if there is none.
 
     `active`: what this instance works on. It doesn't take over from itself where it stood still, or the clock jumped.
+    `client`: who we are to the storage; written down beside those who had it and never gave it back.
     """
     row = tx.execute(NEXT, {"moment": tx.now, "head": head}).first()
     if row is None:
@@ -160,8 +107,9 @@ def take(
     fresh = row.plan is None and not expired
     if held is None or (fresh and tx.execute(FREE, {"operation": row.id}).first() is None):
         raise Busy(row.id)
-    change(tx, row.id, claimed_until=tx.now + timedelta(seconds=lease))
-    return entity(Operation, row), held
+    clients = [*(row.clients or ()), *([client] if client else ())]
+    change(tx, row.id, claimed_until=tx.now + timedelta(seconds=lease), clients=clients)
+    return replace(entity(Operation, row), clients=tuple(clients)), held
 
 
 def next_due(tx: Tx, head: str) -> datetime | None:
@@ -181,9 +129,14 @@ def change(tx: Tx, identifier: str, **values: Any) -> None:
     tx.execute(BY_ID, {"identifier": identifier, **values})
 
 
+def give_back(tx: Tx, identifier: str, **values: Any) -> None:
+    """The same, by whoever has it in hand and has not a call under way any more: nobody is to be cut off for it."""
+    change(tx, identifier, claimed_until=None, clients=None, **values)
+
+
 def end(tx: Tx, identifier: str, phase: Phase, problem: dict[str, Any] | None) -> None:
     """The operation is over; those behind it may go on."""
-    change(tx, identifier, phase=phase, problem=problem, ended_at=tx.now, claimed_until=None, why="")
+    give_back(tx, identifier, phase=phase, problem=problem, ended_at=tx.now, why="")
     tx.execute(DROP_KEYS, {"operation": identifier})
 
 

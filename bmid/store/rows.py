@@ -61,6 +61,7 @@ READERS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (Disk, "seed"): lambda value: Seed(**{**value, "ssh_keys": tuple(value["ssh_keys"])}),
     (Boot, "stage"): BootStage,
     (Operation, "phase"): Phase,
+    (Operation, "clients"): tuple,
 }
 
 

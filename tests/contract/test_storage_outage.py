@@ -8,9 +8,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import rados
+import rbd
 
 from bmid.drivers.base import ImageFile, JobState
 from bmid.drivers.imaging.qemu import QemuImaging
+from bmid.drivers.storage.ceph_connection import plain
 from bmid.drivers.storage.rbd import RbdStorage
 from bmid.errors import TransientError
 from lab.ceph import Ceph
@@ -27,9 +30,7 @@ def command(ceph: Ceph, prefix: str, **words: object) -> None:
 
 
 def test_a_head_that_was_fenced_says_so_and_comes_back(ceph: Ceph, storage: RbdStorage, image: str) -> None:
-    with storage._ceph.session() as session:
-        address = session.cluster.get_addrs()
-    address = address.rpartition("v1:")[2].split(",")[0].removeprefix("v2:").rstrip("]")
+    address = storage.client()
     command(ceph, "osd blocklist", blocklistop="add", addr=address, expire=3600.0)
 
     def use(_: int) -> str:
@@ -44,6 +45,39 @@ def test_a_head_that_was_fenced_says_so_and_comes_back(ceph: Ceph, storage: RbdS
     assert "storage-fenced" in seen, seen
     assert seen <= {"storage-fenced", "done"}
     assert use(0) == "done"
+    assert storage.client() != address
+
+
+def test_a_call_of_a_head_that_was_cut_off_meanwhile_has_no_effect(
+    ceph: Ceph, storage: RbdStorage, image: str, pool: rados.Ioctx
+) -> None:
+    """However late it comes: its request lies in a frozen OSD while another head cuts it off."""
+    other = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=10)
+    disk = uuid4().hex
+    me = storage.client()
+    assert me
+    with ThreadPoolExecutor(1) as thread:
+        ceph.freeze("osd.0")
+        try:
+            call = thread.submit(storage.clone, image, disk, {"by": "me"})
+            command(ceph, "osd blocklist", blocklistop="add", addr=me, expire=3600.0)
+        finally:
+            ceph.thaw("osd.0")
+        other.cut_off([me])
+        assert isinstance(call.exception(timeout=30), TransientError)
+    other.close()
+    assert f"disk-{disk}" not in rbd.RBD().list(pool)
+    storage.clone(image, disk, {"by": "me"})
+    assert storage.client() not in (None, me)
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["10.0.0.1:0/17", "[v2:10.0.0.1:0/17,v1:10.0.0.1:0/17]", "v2:10.0.0.1:0/17"],
+)
+def test_a_client_is_one_address_however_it_is_told(told: str) -> None:
+    assert plain(told) == "10.0.0.1:0/17"
+    assert plain(told.replace("10.0.0.1", "[fd00::1]")) == "[fd00::1]:0/17"
 
 
 def test_a_frozen_osd_costs_a_timeout_and_no_more(ceph: Ceph, storage: RbdStorage, image: str) -> None:

@@ -44,6 +44,20 @@ def test_a_frozen_server_keeps_nobody_for_longer_than_the_limit(
     assert server.now()
 
 
+def test_who_cant_wait_for_long_has_a_limit_of_his_own(server: Database, postgresql: PostgreSQL) -> None:
+    hasty = Database(server.url.render_as_string(hide_password=False), limit=0.5)
+    assert hasty.now()
+    postgresql.freeze()
+    try:
+        began = time.monotonic()
+        with pytest.raises(TransientError, match="ConnectionTimeout"):
+            hasty.now()
+        assert time.monotonic() - began < 5
+    finally:
+        postgresql.thaw()
+    hasty.close()
+
+
 def test_an_ear_at_a_server_that_freezes_in_the_midst_of_it_is_given_up(
     server: Database, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

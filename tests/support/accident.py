@@ -52,7 +52,7 @@ class Wired:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self.port, name)
-        if not callable(member):
+        if not callable(member) or name == "client":
             return member
 
         def call(*arguments: Any, **options: Any) -> Any:

@@ -42,7 +42,7 @@ from bmid.store.migration import migrate
 from tests.support.accident import Trip, Wired, WiredDatabase
 from tests.support.letter import Letter
 from tests.support.record import Record
-from tests.support.twin import InlineExecutor, LinkedTarget, VirtualClock, remembered
+from tests.support.twin import InlineExecutor, LinkedTarget, StorageClient, VirtualClock, remembered
 
 __all__ = ["LEASE", "SITE", "Bench", "Letter"]
 
@@ -87,7 +87,7 @@ class Bench(Record):
         for one in (self.staging, self.imports, self.exports):
             one.mkdir(exist_ok=True)
         self.rings = 0
-        self._instances = itertools.count(1)
+        self._instances, self._processes = itertools.count(1), itertools.count(1)
         self._ids = itertools.count(1)
         self.identity = self.new_identity()
         self.acceptance = Acceptance(self.database, self.registry, self.site, self.identity, self._ring, limit=64 * MIB)
@@ -145,7 +145,7 @@ class Bench(Record):
         return Ports(
             exports=self.exports,
             seeds=Wired("seeds", self.seeds, self.trip),
-            storage=Wired("storage", self.storage, self.trip),
+            storage=Wired("storage", StorageClient(self.storage, f"bmid-{next(self._processes)}"), self.trip),
             target=Wired("target", self.target, self.trip),
             boot=Wired("boot", self.boot, self.trip),
             imaging=Wired("imaging", self.imaging, self.trip),

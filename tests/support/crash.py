@@ -88,6 +88,7 @@ ACCIDENTS = {
     "permanent": Accident("error for good", _permanent, lambda moment: "commit" not in moment, fails=True),
     "lost": Accident("done, answer lost", _transient, lambda moment: moment.startswith("after")),
     "frozen": Accident("frozen past its claim", _freeze, lambda moment: moment.startswith("after")),
+    "late": Accident("frozen in a call of the storage", _freeze, lambda moment: moment.startswith("before storage.")),
 }
 
 
@@ -116,7 +117,7 @@ def judge(bench: Bench, one: Operation, recipe: Recipe, accident: Accident | Non
     """One end, nothing else left, and nothing done by whoever woke too late."""
     after = bench.trip.seen[bench.trip.woken :] if bench.trip.woken else []
     touched = [moment for moment in after if moment.partition(".")[2] not in {"", *PASSIVE}]
-    assert touched == [], f"{what}: the woken one went on"
+    assert touched == [], f"{what}: the woken one went on: {touched}"
     failed = ended(bench, one, what)
     assert not failed or (accident is not None and accident.fails), f"{what}: only what can never work may fail"
     tolerated = HALF_REMOVED.get(one.type, ()) if failed else ()

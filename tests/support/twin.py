@@ -17,9 +17,10 @@ from sqlalchemy import Connection
 from bmid.drivers.base import Export
 from bmid.drivers.storage.memory import MemoryStorage
 from bmid.drivers.target.memory import MemoryTarget
+from bmid.errors import TransientError
 from bmid.store.clock import Clock
 
-__all__ = ["InlineExecutor", "LinkedTarget", "VirtualClock", "remembered"]
+__all__ = ["InlineExecutor", "LinkedTarget", "StorageClient", "VirtualClock", "remembered"]
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 WIRING = (
@@ -96,6 +97,37 @@ class LinkedTarget(MemoryTarget):
         for number in self._standing[shard]:
             self.clients.pop(number, None)
         super().restart(shard)
+
+
+class StorageClient:
+    """The storage as one process reaches it. Cut off, its next call is refused, and after it it is another client."""
+
+    def __init__(self, storage: MemoryStorage, name: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._numbers = itertools.count(1)
+        self._address = ""
+        self._renew()
+
+    def client(self) -> str | None:
+        """By what address."""
+        return self._address if self._storage.capabilities.owners else None
+
+    def _renew(self) -> None:
+        self._address = f"{self._name}:0/{next(self._numbers)}"
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._storage, name)
+        if not callable(member):
+            return member
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self._storage.refuses(self._address):
+                self._renew()
+                raise TransientError("storage-fenced", f"{self._name} was cut off")
+            return member(*arguments, **options)
+
+        return call
 
 
 def remembered(twin: Any) -> dict[str, Any]:

@@ -194,6 +194,11 @@ class Storage(ABC):
     def fence(self, disk: str, recorded: Collection[str]) -> None:
         """Cut off the recorded owners and whoever has the disk open now, and verify it. Cheap when there is nobody."""
 
+    def client(self) -> str | None:
+        """The address by which others can cut this process off from the storage; None where nobody has to be, since one
+        head alone has it. Connects, if need be."""
+        return None
+
     def cut_off(self, owners: Collection[str]) -> None:  # noqa: B027 - it only makes later fences quicker
         """Cut off these owners at once, before each of their disks is fenced: one wait in place of many. Whether it
         worked, each fence makes sure of by itself."""

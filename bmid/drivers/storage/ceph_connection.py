@@ -6,6 +6,7 @@ What is done over it lives in the driver.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,16 +19,29 @@ import rados
 from bmid.drivers.storage.ceph_error import CEPH_ERRORS, CONNECTION_LOST, translate
 from bmid.errors import BmiError, TransientError
 
-__all__ = ["CephConnection", "CephSession", "prepare_trash"]
+__all__ = ["CephConnection", "CephSession", "plain", "prepare_trash"]
+
+
+# The first of `[v2:10.0.0.1:0/17,v1:10.0.0.1:0/17]`, which are one client; what its watches and the blocklist say.
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9.]+):\d+/\d+")
+
+
+def plain(addresses: str) -> str:
+    """A client's address as the blocklist takes it: IP:PORT/NONCE. TransientError if there is none in it."""
+    found = _ADDRESS.search(addresses)
+    if found is None:
+        raise TransientError("storage-error", f"Ceph says that our address is {addresses}")
+    return found.group()
 
 
 @dataclass(eq=False)
 class CephSession:
-    """An open connection: the cluster, the pool, and who we are among the watchers of an image."""
+    """An open connection: the cluster, the pool, and who we are among the watchers of an image and in the blocklist."""
 
     cluster: Any
     pool: Any
     instance: int
+    address: str
     users: int = 0
     retired: bool = False
 
@@ -128,7 +142,7 @@ class CephConnection:
             # A full pool answers at once instead of holding us until the timeout, and what frees space still works.
             pool.set_osdmap_full_try()
             prepare_trash(pool)
-            return CephSession(cluster, pool, cluster.get_instance_id()), None
+            return CephSession(cluster, pool, cluster.get_instance_id(), plain(cluster.get_addrs())), None
         except CEPH_ERRORS as error:
             if cluster is not None:
                 cluster.shutdown()

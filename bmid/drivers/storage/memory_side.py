@@ -75,6 +75,11 @@ class Memory:
             stored = self._disks[disk]
             self._disks[disk] = replace(stored, owners=(*stored.owners, address))
 
+    def refuses(self, address: str) -> bool:
+        """Whether a client was cut off."""
+        with self._lock:
+            return address in self._fenced
+
     def has_open(self, disk: str, address: str) -> bool:
         """Whether a write of this client would get through."""
         with self._lock:

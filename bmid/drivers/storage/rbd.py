@@ -187,6 +187,10 @@ class RbdStorage(Storage):
         with self._ceph.session() as ceph:
             fence(ceph, disk_name(disk), recorded, self._timeout)
 
+    def client(self) -> str | None:
+        with self._ceph.session() as ceph:
+            return ceph.address
+
     def cut_off(self, owners: Collection[str]) -> None:
         with self._ceph.session() as ceph:
             cut_off(ceph, owners)

@@ -7,11 +7,9 @@ which costs a third of what another snapshot would.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 
-import rados
 import rbd
 
 from bmid.drivers.base import Errand
@@ -26,8 +24,10 @@ from bmid.drivers.storage.rbd_image import (
     disk_name,
     image_name,
     make_way,
+    snapshots_of,
 )
-from bmid.drivers.storage.rbd_metadata import identity, remove_metadata
+from bmid.drivers.storage.rbd_metadata import identity, read_size, read_snapshots, remove_metadata
+from bmid.errors import PermanentError, TransientError
 
 __all__ = ["clone_image", "duplicate", "freeze", "seal", "snapshots", "thaw"]
 
@@ -49,18 +49,22 @@ def freeze(ceph: CephSession, disk: str, snapshot: str) -> None:
 
 
 def thaw(ceph: CephSession, disk: str, snapshot: str) -> None:
-    """As the port says."""
-    with suppress(rbd.ImageNotFound):
-        with rbd.Image(ceph.pool, disk_name(disk), snapshot=_frozen(snapshot), read_only=True):
-            pass  # without it there is nothing to be opened for writing, where others would see us as the owner
-        with rbd.Image(ceph.pool, disk_name(disk)) as handle:
-            handle.remove_snap(_frozen(snapshot))
+    """As the port says. Without it nothing is opened for writing, where others would see us as the owner."""
+    name, frozen = disk_name(disk), _frozen(snapshot)
+    if frozen not in snapshots_of(ceph, name):
+        return
+    with suppress(rbd.ImageNotFound), rbd.Image(ceph.pool, name) as handle:
+        handle.remove_snap(frozen)
+    _require(ceph, name, set(), {frozen})
 
 
 def duplicate(ceph: CephSession, disk: str, snapshot: str, image: str, access: Access, pool: str) -> Errand:
     """As the port says: a command line that copies what the disk has of its own."""
-    with rbd.Image(ceph.pool, disk_name(disk), snapshot=_frozen(snapshot), read_only=True) as handle:
-        size = handle.size()
+    source_id = identity(ceph.pool, disk_name(disk))
+    number = None if source_id is None else read_snapshots(ceph.pool, source_id).get(_frozen(snapshot))
+    if source_id is None or number is None:
+        raise PermanentError("storage-missing", f"there is no {disk_name(disk)}@{_frozen(snapshot)} in the pool")
+    size = read_size(ceph.pool, source_id, number)
     make_way(ceph, image_name(image), access.timeout)
     source, destination = f"{pool}/{disk_name(disk)}@{_frozen(snapshot)}", f"{pool}/{image_name(image)}"
     return Errand(access.tool("deep", "cp", source, destination), size)
@@ -80,28 +84,22 @@ def seal(ceph: CephSession, image: str, metadata: Mapping[str, object]) -> None:
                 handle.rename_snap(there.pop(), GOLDEN)  # the youngest: what the copy ends with
             else:
                 handle.create_snap(GOLDEN)
-        for older in there:
-            if older != GOLDEN:
-                handle.remove_snap(older)
+        older = set(there) - {GOLDEN}
+        for one in older:
+            handle.remove_snap(one)
+    _require(ceph, name, {GOLDEN}, older)
 
 
 def snapshots(ceph: CephSession, name: str) -> tuple[str, ...]:
-    """The snapshots of ours that a disk has. Only one that has any is opened. Raises rbd.Error, rados.Error."""
-    image = identity(ceph.pool, name)
-    try:
-        if image is None or not _counted(ceph, image):
-            return ()
-        with rbd.Image(ceph.pool, name, read_only=True) as handle:
-            names = [snapshot["name"] for snapshot in handle.list_snaps()]
-    except (rbd.ImageNotFound, rados.ObjectNotFound):
-        return ()
-    return tuple(sorted(one.removeprefix(_FROZEN) for one in names if one.startswith(_FROZEN)))
+    """The snapshots of ours that a disk has. Raises rados.Error."""
+    return tuple(sorted(one.removeprefix(_FROZEN) for one in snapshots_of(ceph, name) if one.startswith(_FROZEN)))
 
 
-def _counted(ceph: CephSession, image: str) -> int:
-    """How many snapshots an image has, asked of the OSD: after its newest one's number, their count."""
-    _, answer = ceph.pool.execute(f"rbd_header.{image}", "rbd", "get_snapcontext", b"")
-    return int(struct.unpack_from("<QI", answer)[1])
+def _require(ceph: CephSession, name: str, there: Set[str], gone: Set[str]) -> None:
+    """That an image has those snapshots and not these, whatever librbd said. TransientError `storage-timeout`."""
+    found = snapshots_of(ceph, name).keys()
+    if wrong := sorted(there - found | gone & found):
+        raise TransientError("storage-timeout", f"{name}@{wrong[0]} is not as Ceph says that it made it")
 
 
 def _frozen(snapshot: str) -> str:

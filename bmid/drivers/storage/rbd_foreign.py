@@ -19,7 +19,7 @@ import rbd
 from bmid.drivers.base import Foreign
 from bmid.drivers.storage.ceph_connection import CephConnection, CephSession, prepare_trash
 from bmid.drivers.storage.rbd_fence import fence
-from bmid.drivers.storage.rbd_image import Access, describe, sweep
+from bmid.drivers.storage.rbd_image import Access, describe, snapshots_of, sweep, unreadable
 from bmid.drivers.storage.rbd_metadata import identity, read_metadata, remove_metadata
 from bmid.errors import PermanentError
 
@@ -83,6 +83,8 @@ def _source(ceph: CephSession, access: Access, pool: str, image: str, snapshot: 
             size = handle.size()
             users = [] if snapshot is not None else list(handle.watchers_list())
     except rbd.ImageNotFound:
+        if snapshot is not None and snapshot in snapshots_of(ceph, image):
+            raise unreadable(shown) from None
         raise PermanentError("source-unknown", f"there is no {shown}", todo="Look for it with `rbd ls`.") from None
     if users:
         detail = f"{shown} is open at {', '.join(sorted(user['addr'] for user in users))}"

@@ -14,7 +14,7 @@ import rbd
 
 from bmid.drivers.storage.ceph_connection import CephSession
 from bmid.drivers.storage.rbd_fence import fence
-from bmid.drivers.storage.rbd_metadata import identity, unlist, write_metadata
+from bmid.drivers.storage.rbd_metadata import identity, read_snapshots, unlist, write_metadata
 from bmid.errors import PermanentError, TransientError
 
 __all__ = [
@@ -30,7 +30,9 @@ __all__ = [
     "image_name",
     "is_sealed",
     "make_way",
+    "snapshots_of",
     "sweep",
+    "unreadable",
 ]
 
 GOLDEN = "golden"
@@ -83,19 +85,33 @@ def disk_name(disk: str) -> str:
 
 
 def is_sealed(ceph: CephSession, name: str) -> bool:
-    """Whether there is an image of this name, and it is golden. Raises rbd.Error."""
-    try:
-        with rbd.Image(ceph.pool, name, snapshot=GOLDEN, read_only=True):
-            return True
-    except rbd.ImageNotFound:
-        return False
+    """Whether there is an image of this name, and it is golden. Raises rados.Error."""
+    return GOLDEN in snapshots_of(ceph, name)
+
+
+def snapshots_of(ceph: CephSession, name: str) -> Mapping[str, int]:
+    """The names and numbers of an image's snapshots; none where there is no image. Raises rados.Error.
+
+    librbd's word that there is no such snapshot proves nothing (see `read_snapshots`): it is to be asked here.
+    """
+    image = identity(ceph.pool, name)
+    return {} if image is None else read_snapshots(ceph.pool, image)
+
+
+def unreadable(name: str) -> TransientError:
+    """What to raise where librbd says that something isn't there, and it is."""
+    detail = f"Ceph did not read {name} in time, or can't read its object map"
+    return TransientError("storage-timeout", detail, todo="If it stays so, run `rbd object-map rebuild` on it.")
 
 
 def clone(ceph: CephSession, parent: str, name: str) -> None:
-    """Clone a golden image. Raises rbd.Error, ImageExists among them, and PermanentError `image-missing`."""
+    """Clone a golden image. Raises rbd.Error, ImageExists among them, PermanentError `image-missing`, and
+    TransientError `storage-timeout`."""
     try:
         rbd.RBD().clone(ceph.pool, parent, GOLDEN, ceph.pool, name, features=FEATURES)
     except rbd.ImageNotFound:
+        if is_sealed(ceph, parent):
+            raise unreadable(f"{parent}@{GOLDEN}") from None
         raise PermanentError("image-missing", f"there is no golden {parent}", todo="Import it again.") from None
 
 

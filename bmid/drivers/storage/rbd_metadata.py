@@ -15,7 +15,16 @@ from typing import Any
 
 import rados
 
-__all__ = ["encoded", "identity", "read_metadata", "read_size", "remove_metadata", "unlist", "write_metadata"]
+__all__ = [
+    "encoded",
+    "identity",
+    "read_metadata",
+    "read_size",
+    "read_snapshots",
+    "remove_metadata",
+    "unlist",
+    "write_metadata",
+]
 
 _CANCELED = 125
 _HEAD = 2**64 - 2  # CEPH_NOSNAP: the image itself, and no snapshot of it
@@ -82,13 +91,33 @@ def read_metadata(pool: Any, image: str, key: str) -> Mapping[str, object] | Non
     return {}
 
 
-def read_size(pool: Any, image: str) -> int:
-    """Bytes that an image, named by its internal id, has; 0 if there is none. Raises rados.Error."""
+def read_size(pool: Any, image: str, snapshot: int = _HEAD) -> int:
+    """Bytes that an image, named by its internal id, or a snapshot of it, named by its number, has; 0 if there is none.
+
+    Raises rados.Error.
+    """
     try:
-        _, answer = pool.execute(f"rbd_header.{image}", "rbd", "get_size", struct.pack("<Q", _HEAD))
+        _, answer = pool.execute(f"rbd_header.{image}", "rbd", "get_size", struct.pack("<Q", snapshot))
     except rados.ObjectNotFound:
         return 0
     return int(struct.unpack_from("<BQ", answer)[1])  # behind the order of its objects
+
+
+def read_snapshots(pool: Any, image: str) -> Mapping[str, int]:
+    """The snapshots of an image, named by its internal id: their names and numbers; none where there is no image.
+
+    What is not told here is not there: librbd, asked to open an image at a snapshot whose object map it can't read in
+    time, says that there is no such image (Ceph 16.2). Raises rados.Error.
+    """
+    header, found = f"rbd_header.{image}", {}
+    with suppress(rados.ObjectNotFound):
+        _, answer = pool.execute(header, "rbd", "get_snapcontext", b"")
+        _, count = struct.unpack_from("<QI", answer)  # behind the newest one's number
+        for number in struct.unpack_from(f"<{count}Q", answer, 12):
+            with suppress(rados.ObjectNotFound):  # gone since
+                _, name = pool.execute(header, "rbd", "get_snapshot_name", struct.pack("<Q", number))
+                found[name[4:].decode()] = int(number)
+    return found
 
 
 def remove_metadata(pool: Any, image: str, key: str) -> None:

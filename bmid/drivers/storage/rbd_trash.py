@@ -25,7 +25,7 @@ import rbd
 
 from bmid.drivers.base import TrashEntry
 from bmid.drivers.storage.rbd_image import DISK_KEY, GOLDEN, IMAGE_KEY
-from bmid.drivers.storage.rbd_metadata import encoded, identity, read_metadata
+from bmid.drivers.storage.rbd_metadata import encoded, identity, read_metadata, read_snapshots
 from bmid.errors import PermanentError, TransientError
 
 __all__ = ["Trash"]
@@ -121,11 +121,7 @@ def _whole(pool: rados.Ioctx, kind: str, entry: str) -> bool:
     """Whether it was finished before it was removed: golden, or with metadata of its own."""
     if kind == "disk":
         return any(read_metadata(pool, entry, key) is not None for key in (DISK_KEY, IMAGE_KEY))
-    try:
-        with rbd.Image(pool, image_id=entry, snapshot=GOLDEN, read_only=True):
-            return True
-    except rbd.ImageNotFound:
-        return False
+    return GOLDEN in read_snapshots(pool, entry)
 
 
 def _gone(pool: rados.Ioctx, entry: str) -> bool:

@@ -29,6 +29,7 @@ operation = Table(
     Column("accepted_at", Instant, nullable=False),
     Column("due_at", Instant, nullable=False),
     Column("claimed_until", Instant),
+    Column("clients", JSON),
     Column("home", String(63)),
     Column("plan", JSON),
     Column("marks", JSON, nullable=False),

@@ -27,7 +27,7 @@ from bmid.scheduler.purge import Purge
 from bmid.scheduler.reconciling import Reconciling
 from bmid.store import operations
 from bmid.store.heads import Presence
-from tests.support.twin import InlineExecutor
+from tests.support.twin import InlineExecutor, StorageClient
 from tests.support.world.broker import SILENCE, Confirms, Line
 from tests.support.world.database import HeadDatabase
 from tests.support.world.host import Host
@@ -150,7 +150,8 @@ class Head(Host):
     def _ports(self) -> ProbedPorts:
         world = self.world
         return ProbedPorts(
-            storage=world.storage, target=self.target, boot=self.boot, imaging=self.imaging,
+            storage=StorageClient(world.storage, f"bmid-{self.identity.holder}"),
+            target=self.target, boot=self.boot, imaging=self.imaging,
             power={"memory": world.power}, isolation=NoIsolation(), seeds=self.seeds, secret=secret,
             staging=world.staging, imports=world.imports, exports=world.exports,
             holder=self.identity.holder, moment=lambda what, turn: world.fate.moment(self, what, turn),

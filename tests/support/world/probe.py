@@ -1,7 +1,8 @@
 """What stands around the drivers: moments at which fate may strike, and the log of what was done under which claim.
 
 The order is: moment `before`, the engine's own look at its claims, the log, the driver, moment `after`. Who freezes at
-`before` looks at his claims when he wakes; whoever freezes at `after` has had his effect.
+`before` looks at his claims when he wakes; whoever freezes at `after` has had his effect. With the storage `before`
+comes behind that look: who freezes there would have his effect when he wakes, after others went on, and is cut off.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bmid.drivers.loader import PASSIVE
 from bmid.engine.identity import Ports
 from bmid.engine.turn import Turn
 from bmid.steps.base import World as Reach
@@ -75,7 +77,7 @@ class _Probe:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._port, name)
-        if not callable(member) or name in {"backing", "portal", "address"}:
+        if not callable(member) or name in PASSIVE:
             return member
         return lambda *a, **o: self._around(f"{self._name}.{name}", lambda: member(*a, **o), a)
 
@@ -109,13 +111,16 @@ class ProbedPorts(Ports):
             held = tuple((one.key, one.epoch) for one in turn._held)
             self.log.add(Call(self.holder, turn.operation, what, held))
             self.log.name(what, arguments)
+            if what.startswith("storage."):
+                self.moment(f"before {what}", turn)
             try:
                 return call()
             finally:
                 self.done(what)
 
         def outer(what: str, call: Callable[[], Any], _arguments: tuple[Any, ...]) -> Any:
-            self.moment(f"before {what}", turn)
+            if not what.startswith("storage."):
+                self.moment(f"before {what}", turn)
             result = call()
             self.moment(f"after {what}", turn)
             return result

@@ -14,6 +14,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "disk": ("portal",),
     "image": ("aside", "failures"),
     "node": ("aside", "failures"),
+    "operation": ("clients",),
 }
 INDEXES: tuple[str, ...] = ("ix_operation_line", "ix_operation_due", "ix_operation_key_started")
 
