@@ -131,5 +131,5 @@ class Ending:
             operations.wake_group(tx, turn.record.parent)
 
     def _later(self, tx: Tx, turn: Turn, **values: object) -> None:
-        operations.give_back(tx, turn.operation, **values)
+        operations.give_back(tx, turn.operation, turn.former, **values)
         turn.release_in(tx)

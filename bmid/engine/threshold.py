@@ -27,12 +27,11 @@ class Threshold:
         """ClaimLost, unless all claims are still ours. Those before us are cut off, and whoever comes after us knows
         whom to cut off. Errors of `Storage.cut_off`."""
         me = self._storage.client()
-        mine = (me,) if me else ()
         with self._lock:
-            known = self._turn.clients
-            if known != mine:
-                if others := set(known) - {*mine}:
-                    self._turn.verify()
-                    self._storage.cut_off(others)
-                self._turn.note_clients(mine)
+            former = set(self._turn.former)
+            if former - {me}:
+                self._turn.verify()
+                self._storage.cut_off(former - {me})
+            if former or me != self._turn.client:
+                self._turn.note_client(me)
         self._turn.verify()

@@ -47,6 +47,7 @@ class Turn:
         source: str,
         staging: Path,
         auditor: Auditor,
+        client: str | None = None,
     ) -> None:
         self._database = database
         self._held = held
@@ -55,6 +56,7 @@ class Turn:
         self._staging = staging
         self._auditor = auditor
         self._lock = threading.Lock()
+        self.client = client  # who we are to the storage, as it is written down
         self.record = operation
 
     @property
@@ -137,16 +139,17 @@ class Turn:
                 raise ClaimLost(f"the row of disk {disk} is gone")
 
     @property
-    def clients(self) -> tuple[str, ...]:
-        """Who had the operation in hand since it was last given back, as the storage knows them; last of all us."""
+    def former(self) -> tuple[str, ...]:
+        """Who had the operation in hand before, never gave it back, and is to be cut off from the storage."""
         return self.record.clients or ()
 
-    def note_clients(self, clients: tuple[str, ...]) -> None:
-        """Write down who they are from now on."""
+    def note_client(self, client: str | None) -> None:
+        """Write down who we are to the storage from now on, and that nobody is to be cut off any more but us."""
         with self._lock, self._database.write() as tx:
             self.verify_in(tx)
-            operations.change(tx, self.operation, clients=list(clients))
-            self.record = replace(self.record, clients=clients)
+            operations.change(tx, self.operation, clients=[client] if client else [])
+            self.client = client
+            self.record = replace(self.record, clients=None)
 
     def disk(self, disk: str) -> Disk | None:
         """The row of a disk as it is now."""

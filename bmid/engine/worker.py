@@ -95,7 +95,7 @@ class Worker:
                 log.warning("operation.interrupted", detail=str(error))
             finally:
                 self._identity.active.discard(turn.operation)
-                self._client = next(iter(turn.clients), None)
+                self._client = turn.client
         self._notify()
         return True
 
@@ -131,8 +131,8 @@ class Worker:
             raise Unplanned(turn.operation, error) from error
 
     def _turn(self, operation: Operation, held: tuple[Held, ...]) -> Turn:
-        me = self._identity
-        return Turn(self._database, operation, held, me.holder, me.source, self._ports.staging, self._auditor)
+        me, staging = self._identity, self._ports.staging
+        return Turn(self._database, operation, held, me.holder, me.source, staging, self._auditor, self._client)
 
     def _unplanned(self, operation: str, error: Exception) -> None:
         """Its transaction is undone. Try again later, so that it holds up nobody else; too often, and it has failed."""
@@ -174,7 +174,7 @@ class Worker:
             turn.record = replace(turn.record, phase=Phase.SUCCEEDED)
         elif plan.home not in (None, self._identity.head):
             turn.release_in(tx)
-            operations.give_back(tx, turn.operation)
+            operations.give_back(tx, turn.operation, turn.former)
             turn.record = replace(turn.record, phase=Phase.PENDING)
 
     def _carry_out(self, turn: Turn) -> None:

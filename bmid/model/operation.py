@@ -35,8 +35,8 @@ class Operation:
 
     `plan` is the plan as it was stored (JSON), `marks` what its steps wrote down, `facts` among them;
     `attempts` counts failures in a row; `due_at` is the next look; `why` says what it waits for. `parent` is the
-    operation of the command that asked for this one beside others. `clients` are the addresses at the storage of all
-    that took it in hand since it was last given back.
+    operation of the command that asked for this one beside others. `clients` are the addresses at the storage of those
+    who had it in hand, never gave it back, and are not cut off yet.
     """
 
     id: str

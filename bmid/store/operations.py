@@ -91,7 +91,8 @@ def take(
     """The oldest operation that is due, free and ours to run, with its claims; None if there is none.
 
     `active`: what this instance works on. It doesn't take over from itself where it stood still, or the clock jumped.
-    `client`: who we are to the storage; written down beside those who had it and never gave it back.
+    `client`: who we are to the storage; written down beside those who had it and never gave it back, who are the
+    operation's `clients`.
     """
     row = tx.execute(NEXT, {"moment": tx.now, "head": head}).first()
     if row is None:
@@ -109,7 +110,7 @@ def take(
         raise Busy(row.id)
     clients = [*(row.clients or ()), *([client] if client else ())]
     change(tx, row.id, claimed_until=tx.now + timedelta(seconds=lease), clients=clients)
-    return replace(entity(Operation, row), clients=tuple(clients)), held
+    return entity(Operation, row), held
 
 
 def next_due(tx: Tx, head: str) -> datetime | None:
@@ -129,14 +130,15 @@ def change(tx: Tx, identifier: str, **values: Any) -> None:
     tx.execute(BY_ID, {"identifier": identifier, **values})
 
 
-def give_back(tx: Tx, identifier: str, **values: Any) -> None:
-    """The same, by whoever has it in hand and has not a call under way any more: nobody is to be cut off for it."""
-    change(tx, identifier, claimed_until=None, clients=None, **values)
+def give_back(tx: Tx, identifier: str, clients: Sequence[str], **values: Any) -> None:
+    """The same, by whoever has it in hand, and no call under way any more. `clients` had it before, and are still to be
+    cut off by whoever has it next."""
+    change(tx, identifier, claimed_until=None, clients=list(clients), **values)
 
 
 def end(tx: Tx, identifier: str, phase: Phase, problem: dict[str, Any] | None) -> None:
     """The operation is over; those behind it may go on."""
-    give_back(tx, identifier, phase=phase, problem=problem, ended_at=tx.now, why="")
+    give_back(tx, identifier, (), phase=phase, problem=problem, ended_at=tx.now, why="")
     tx.execute(DROP_KEYS, {"operation": identifier})
 
 

@@ -16,6 +16,7 @@ from bmid.drivers.storage.memory import MemoryStorage
 from bmid.drivers.target import tgt
 from bmid.drivers.target.tgt_socket import Mode, Op
 from bmid.engine import ending
+from bmid.engine.threshold import Threshold
 from bmid.engine.turn import Turn
 from bmid.store.view import StoreView
 from tests.support.world.database import blank_bytes
@@ -98,7 +99,18 @@ def test_a_claim_that_is_not_checked(before: Past, monkeypatch: pytest.MonkeyPat
     stories = [Story(1, (made,), (Fault("freeze", "", nth=1, seconds=45.0, what="before storage.clone"),))]
     assert _found(before, stories) == ""
     monkeypatch.setattr(Turn, "verify", lambda self: None)
+    monkeypatch.setattr(Threshold, "cross", lambda self: None)
     assert "under epoch" in _found(before, stories)
+
+
+def test_a_call_that_comes_late_from_who_is_not_cut_off(before: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever froze behind his look at the claims makes a disk that another has made and removed meanwhile."""
+    made = Command(5.0, "c0", "alice", "disk.create", {**P1, "disk": "d1", "image": "p1/i1"})
+    gone = Command(6.0, "c1", "alice", "disk.remove", {**P1, "disk": "d1"})
+    stories = [Story(1, (made, gone), (Fault("freeze", "", nth=1, seconds=60.0, what="within storage.clone"),))]
+    assert _found(before, stories) == ""
+    monkeypatch.setattr(MemoryStorage, "cut_off", lambda self, owners: None)
+    assert "disk-orphaned" in _found(before, stories)
 
 
 def test_a_name_that_is_used_again(before: Past, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """What stands around the drivers: moments at which fate may strike, and the log of what was done under which claim.
 
 The order is: moment `before`, the engine's own look at its claims, the log, the driver, moment `after`. Who freezes at
-`before` looks at his claims when he wakes; whoever freezes at `after` has had his effect. With the storage `before`
-comes behind that look: who freezes there would have his effect when he wakes, after others went on, and is cut off.
+`before` looks at his claims when he wakes; whoever freezes at `after` has had his effect. Of the storage there is a
+moment `within`, too, behind that look: who freezes there would have his effect after others went on, and is cut off.
 """
 
 from __future__ import annotations
@@ -112,15 +112,14 @@ class ProbedPorts(Ports):
             self.log.add(Call(self.holder, turn.operation, what, held))
             self.log.name(what, arguments)
             if what.startswith("storage."):
-                self.moment(f"before {what}", turn)
+                self.moment(f"within {what}", turn)
             try:
                 return call()
             finally:
                 self.done(what)
 
         def outer(what: str, call: Callable[[], Any], _arguments: tuple[Any, ...]) -> Any:
-            if not what.startswith("storage."):
-                self.moment(f"before {what}", turn)
+            self.moment(f"before {what}", turn)
             result = call()
             self.moment(f"after {what}", turn)
             return result

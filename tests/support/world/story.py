@@ -154,5 +154,8 @@ def _fault(chance: Random) -> Fault:
     found = chance.choices([one for _, one in kinds], [weight for weight, _ in kinds])[0]
     if found.nth < 0 or chance.random() < 0.3:
         return found
-    what = f"{chance.choice(['before', 'after'])} {chance.choice(_MOMENTS)}"
+    when, of = chance.choice(["before", "after"]), chance.choice(_MOMENTS)
+    if when == "before" and of.startswith("storage.") and found.seconds > 20:
+        when = "within"  # who stands still there is past his look at the claims
+    what = f"{when} {of}"
     return replace(found, where="", nth=chance.randint(1, 40 if "commit" in what else 4), what=what)
