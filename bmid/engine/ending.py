@@ -23,6 +23,9 @@ __all__ = ["Ending"]
 log = structlog.get_logger(__name__)
 PATIENCE = 5  # failures in a row after which an error that asks for a quick return gets a back-off, too
 QUICK = 30.0  # seconds, which is as far as that one goes
+# So long after its time a try may end, and the time counts as time in which it failed. What is beyond that, nobody has
+# tried: bmid was down, or the clock leapt.
+LATE = timedelta(minutes=5)
 
 
 class Ending:
@@ -73,7 +76,8 @@ class Ending:
     def retry(self, tx: Tx, turn: Turn, error: BmiError, step: str) -> None:
         """Again from the top, with back-off, until it has failed for too long."""
         one = turn.record
-        first = one.first_failed_at or tx.now
+        late = max(timedelta(), tx.now - one.due_at - LATE)
+        first = one.first_failed_at + late if one.first_failed_at else tx.now
         if tx.now - first > timedelta(seconds=self._give_up_after):
             self.give_up(tx, turn, error, step)
             return

@@ -64,6 +64,20 @@ def test_a_handler_that_always_fails_ends_as_failed(tmp_path: Path, blank: Path,
     bench.close()
 
 
+def test_time_in_which_nobody_tried_is_none_in_which_it_failed(tmp_path: Path, blank: Path) -> None:
+    """bmid was down for hours, or the clock leapt: what failed once is tried again, and may still work."""
+    bench = Bench(tmp_path, blank=blank, registry=_broken("plan", KeyError("gone"), 3)).open()
+    bad = bench.command("node.register", node="n1", macs=["52:54:00:00:00:01"])
+    worker = bench.worker()
+    assert worker.run_once()
+    bench.clock.advance(5 * 3600)
+    assert worker.run_once()
+    assert bench.find(bad.id).attempts == 2
+    bench.settle()
+    assert bench.find(bad.id).phase is Phase.SUCCEEDED
+    bench.close()
+
+
 def test_a_plan_that_is_refused_for_good_before_it_began_ends_as_failed(tmp_path: Path, blank: Path) -> None:
     """A permanent error of a plan: nothing to undo, one final event."""
     bench = Bench(tmp_path, blank=blank, registry=_broken("plan", PermanentError("never", "no"), 10**6)).open()
