@@ -167,7 +167,7 @@ class Takeover:
         group = operations.find(tx, self._submission.submit(tx, command))
         assert group is not None  # noqa: S101 - written in this transaction
         for disk, node in moved.disks:
-            self._submission.submit(tx, RestoreExport(node=node, disk=disk), group)
+            self._submission.submit(tx, RestoreExport(node=node, disk=disk, moved=True), group)
         return group.id
 
     def _cut_off(self, group: str, moved: Moved) -> None:

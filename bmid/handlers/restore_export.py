@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from bmid.handlers import way
 from bmid.handlers.base import Context, Handler, Outcome
 from bmid.messages.base import Command, Event
@@ -30,6 +32,7 @@ class RestoreExport(Command):
     type: ClassVar[str] = "bmi.export.restore.v1"
     node: NodeName
     disk: str
+    moved: bool = Field(False, description="its address has come from another head")
 
     def subject(self) -> str:
         """The node."""
@@ -61,7 +64,7 @@ def plan(command: RestoreExport, context: Context) -> Plan:
     if node is None or disk is None or node.disk != disk.id or disk.state is not DiskState.MAPPED:
         return Plan(memo={"changed": False})
     seed: Stages = ((WriteSeed(disk=disk.id),),) if disk.seed else ()
-    export = ExportDisk.of(disk, context.site, again=True)
+    export = ExportDisk.of(disk, context.site, again=True, moved=command.moved)
     point = PointBoot.of(node, disk, context.site)
     # Its home may be another one than its metadata say.
     stages = (*seed, (export,), (point, way.describe(context, disk, node)))

@@ -13,6 +13,7 @@ from bmid.steps.base import Step, Wait, World
 
 __all__ = ["ExportDisk", "NoteSessions", "RemoveExport", "RequireQuiet"]
 
+MADE = "made"  # the mark of the client of the target that this operation has made
 WATCH = timedelta(seconds=3)  # how long the counters of a session are watched for a sign of life
 
 
@@ -21,6 +22,8 @@ class ExportDisk(Step):
 
     A disk that nobody was noted to export was never open to an initiator: there is nobody to cut off. `again` says
     that it was exported before. Where the storage knows no owners, nobody is ever noted, and only a look tells.
+    `moved` says that it was at another head meanwhile: who was noted is that one's, and a target that stands here is of
+    before, whose client was cut off.
     """
 
     kind: ClassVar[str] = "export-disk"
@@ -31,10 +34,11 @@ class ExportDisk(Step):
     address: str
     generation: int
     again: bool = False
+    moved: bool = False
     seed: bool = False
 
     @classmethod
-    def of(cls, disk: Disk, site: Site, *, again: bool = False) -> ExportDisk:
+    def of(cls, disk: Disk, site: Site, *, again: bool = False, moved: bool = False) -> ExportDisk:
         """For a disk that has its home and address."""
         return cls(
             disk=disk.id,
@@ -44,6 +48,7 @@ class ExportDisk(Step):
             address=disk.address or "",
             generation=disk.generation,
             again=again,
+            moved=moved,
             seed=disk.seed is not None,
         )
 
@@ -52,11 +57,15 @@ class ExportDisk(Step):
         export = self._export(world)
         recorded = world.notes.owner(self.disk)
         if recorded is not None or self.again or not world.storage.capabilities.owners:
-            if self._stands(world, export, world.target.status(self.shard, self.number), recorded):
+            ours = not self.moved or (recorded is not None and world.notes.mark(MADE) == recorded)
+            if ours and self._stands(world, export, world.target.status(self.shard, self.number), recorded):
                 return None
             world.storage.fence(self.disk, [recorded] if recorded else [])
         world.target.create(self.shard, export)
-        world.notes.record_owner(self.disk, self._owner(world))
+        owner = self._owner(world)
+        if self.moved:
+            world.notes.write(MADE, owner)
+        world.notes.record_owner(self.disk, owner)
         world.target.admit(self.shard, export)
         return None
 

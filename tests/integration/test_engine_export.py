@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bmid.errors import TransientError
+from bmid.handlers.restore_export import RestoreExport
 from bmid.model.entity import Disk
 from bmid.model.operation import Phase
 from bmid.store import operations
@@ -91,6 +92,24 @@ def test_the_client_that_exported_it_before_is_cut_off(bench: Bench) -> None:
     bench.settle()
     assert not bench.storage.has_open(disk.id, before)
     assert bench.storage.has_open(disk.id, the_disk(bench).owner)
+
+
+def test_a_target_of_before_its_disk_was_at_another_head_is_made_anew(bench: Bench) -> None:
+    """It stands there, and its client was cut off when the disk went. Who was noted is the other head's, and has to be
+    cut off now that it comes back."""
+    disk = the_disk(bench)
+    stale, other = disk.owner, "10.0.0.9:0/1"
+    bench.storage.fence(disk.id, [stale])
+    bench.storage.open(disk.id, other)
+    with bench.database.write() as tx:
+        operations.note_owner(tx, disk.id, other)
+    bench.submit(RestoreExport(node="n1", disk=disk.id, moved=True))
+    bench.settle()
+    owner = the_disk(bench).owner
+    assert owner not in (stale, other)
+    assert bench.target.clients[disk.number] == (disk.id, owner)
+    assert bench.storage.has_open(disk.id, owner)
+    assert not bench.storage.has_open(disk.id, other)
 
 
 def test_a_shard_that_does_not_answer_is_no_reason_to_restore(bench: Bench) -> None:

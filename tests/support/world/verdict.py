@@ -168,6 +168,8 @@ def _model(world: World) -> list[str]:
 def _excused(world: World, row: Any, slug: str | None) -> bool:
     if row.id in world.fate.hopeless and slug == "accident":
         return True
+    if slug == "head-draining":
+        return any(one.kind == "drain" for one in world.story.faults)
     return slug == "deadline-passed" and (world.fate.jumped or any(one.kind == "bmc" for one in world.story.faults))
 
 
