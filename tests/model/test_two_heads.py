@@ -172,6 +172,7 @@ def test_two_heads_are_what_their_model_says_whatever_breaks(before: Past) -> No
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_so_they_are_in_longer_lives_and_more_of_them(before: Past) -> None:
     """The same rules."""
     _try(before, 300, 40)
