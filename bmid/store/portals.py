@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 
 from bmid.model.entity import DiskState, Portal
+from bmid.model.operation import Phase
 from bmid.store import claims
 from bmid.store.database import Conflict, Tx
 from bmid.store.rows import entity, upsert
@@ -159,5 +160,5 @@ def pass_on(tx: Tx, origin: str, to: str, keys: Collection[str] | None = None) -
 
 def hasten(tx: Tx, group: str, seconds: float = 0.0) -> None:
     """The members of a group that have not begun are looked at in so many seconds."""
-    waiting = (operation.c.parent == group) & operation.c.plan.is_(None) & operation.c.ended_at.is_(None)
+    waiting = (operation.c.parent == group) & (operation.c.phase == Phase.PENDING)
     tx.execute(update(operation).where(waiting).values(due_at=tx.now + timedelta(seconds=seconds)))

@@ -13,7 +13,7 @@ from bmid.errors import TransientError
 from bmid.handlers.restore_export import RestoreExport
 from bmid.model.entity import Disk
 from bmid.model.operation import Phase
-from bmid.store import operations
+from bmid.store import operations, portals
 from tests.support.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -92,6 +92,18 @@ def test_the_client_that_exported_it_before_is_cut_off(bench: Bench) -> None:
     bench.settle()
     assert not bench.storage.has_open(disk.id, before)
     assert bench.storage.has_open(disk.id, the_disk(bench).owner)
+
+
+def test_members_that_have_not_begun_wait_and_are_hastened(bench: Bench) -> None:
+    """While all owners are cut off at once, they don't do it one by one."""
+    one = bench.submit(RestoreExport(node="n1", disk=the_disk(bench).id, moved=True))
+    with bench.database.write() as tx:
+        operations.change(tx, one.id, parent="group")
+        portals.hasten(tx, "group", 3.0)
+    assert not bench.worker().run_once()
+    with bench.database.write() as tx:
+        portals.hasten(tx, "group")
+    assert bench.worker().run_once()
 
 
 def test_a_target_of_before_its_disk_was_at_another_head_is_made_anew(bench: Bench) -> None:
