@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -107,7 +108,8 @@ def findings(world: World) -> list[Finding]:
         rows = auditor.promises(tx, shared=True)
     found: list[Finding] = []
     for head in there:
-        seen = look(head.ports, head.name, world.site.iqn_prefix, rows)
+        # Past its own way to the storage, which may have been cut off since it was used last.
+        seen = look(replace(head.ports, storage=world.storage), head.name, world.site.iqn_prefix, rows)
         if head is there[0]:
             look_at_shared(world.storage, seen)
         assert not seen.silent, seen.silent
