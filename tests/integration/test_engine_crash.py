@@ -55,7 +55,7 @@ def _strike_everywhere(folder: Path, blank: Path, recipe: Recipe, owners: bool, 
     assert moments
     for index, (name, accident) in enumerate(ACCIDENTS.items()):
         for number, moment in enumerate(moments):
-            if not accident.at(moment) or (number + index) % every:
+            if not accident.at(moment) or (accident.shared and not owners) or (number + index) % every:
                 continue
             bench.rewind()
             one = recipe.send(bench)

@@ -71,12 +71,13 @@ def _freeze(bench: Bench) -> None:
 @dataclass(frozen=True)
 class Accident:
     """What strikes. `at` says at which moments it can; the store has no errors of its own but a database that is away.
-    `column` is where the table of docs/reliability.md has it."""
+    `column` is where the table of docs/reliability.md has it. `shared`: only where several heads have the storage."""
 
     column: str
     strike: Callable[[Bench], None]
     at: Callable[[str], bool]
     fails: bool = False
+    shared: bool = False
 
 
 ACCIDENTS = {
@@ -88,7 +89,9 @@ ACCIDENTS = {
     "permanent": Accident("error for good", _permanent, lambda moment: "commit" not in moment, fails=True),
     "lost": Accident("done, answer lost", _transient, lambda moment: moment.startswith("after")),
     "frozen": Accident("frozen past its claim", _freeze, lambda moment: moment.startswith("after")),
-    "late": Accident("frozen in a call of the storage", _freeze, lambda moment: moment.startswith("before storage.")),
+    "late": Accident(
+        "frozen in a call of the storage", _freeze, lambda moment: moment.startswith("before storage."), shared=True
+    ),
 }
 
 
