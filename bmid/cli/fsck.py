@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bmid.care.fsck import PATIENCE, Fsck, Report
-from bmid.cli.terminal import EX_UNAVAILABLE, output_option, read_settings
+from bmid.cli.terminal import EX_UNAVAILABLE, output_option, read_settings, timeout_option
 from bmid.model.finding import Kind
 
 __all__ = ["fsck"]
@@ -21,14 +21,7 @@ FOUND = 1  # the exit code that says that something is not as it should be
 
 @click.command()
 @click.option("--repair", is_flag=True, help="Have the daemons mend what can be mended, and wait for it.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=PATIENCE,
-    show_default=True,
-    metavar="SECONDS",
-    help="Wait so long for what --repair asks for; it goes on by itself afterwards.",
-)
+@timeout_option(PATIENCE, "what --repair asks for")
 @click.option("--only", type=click.Choice([kind.value for kind in Kind]), multiple=True, metavar="KIND",
               help="Only findings of this kind; may be given more than once.")  # fmt: skip
 @output_option

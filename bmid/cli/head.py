@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bmid.care.roster import Left, Roster
-from bmid.cli.terminal import output_option, print_rows, read_settings
+from bmid.cli.terminal import output_option, print_rows, read_settings, timeout_option
 from bmid.errors import TransientError
 
 __all__ = ["head", "heads"]
@@ -40,14 +40,7 @@ def head() -> None:
 @head.command()
 @click.argument("name", metavar="HEAD")
 @click.option("--wait", is_flag=True, help="Until nothing is left on it.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    default=PATIENCE,
-    show_default=True,
-    metavar="SECONDS",
-    help="Wait so long at most; it goes on by itself afterwards.",
-)
+@timeout_option(PATIENCE, "the head to be empty")
 @click.option("--gone", is_flag=True, help="Its machine is off: nobody answers at its addresses.")
 @click.pass_obj
 def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool) -> None:

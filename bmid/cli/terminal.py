@@ -15,7 +15,7 @@ from bmid.logs import configure
 from bmid.settings import Settings
 from bmid.settings_file import load
 
-__all__ = ["EX_UNAVAILABLE", "Commands", "output_option", "print_rows", "read_settings"]
+__all__ = ["EX_UNAVAILABLE", "Commands", "output_option", "print_rows", "read_settings", "timeout_option"]
 
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
@@ -40,6 +40,13 @@ class Commands(click.Group):
             if error.problem.todo:
                 click.echo(f"  {error.problem.todo}", err=True)
             sys.exit(EX_CONFIG if isinstance(error, Misconfigured) else EX_UNAVAILABLE)
+
+
+def timeout_option(seconds: float, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--timeout: `what` is waited for so long at most; `seconds` where nobody says."""
+    told = f"Wait so long at most for {what}; it goes on by itself afterwards."
+    kind = click.FloatRange(min=1)
+    return click.option("--timeout", type=kind, default=seconds, show_default=True, metavar="SECONDS", help=told)
 
 
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:

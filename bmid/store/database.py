@@ -83,6 +83,7 @@ class Database:
     def _postgresql_engine(self, pool: int, limit: float | None) -> Engine:
         from bmid.store.bounded import KEEPALIVE, within  # noqa: PLC0415 - psycopg takes 0.1 s to load
 
+        kind = within(limit)
         engine = create_engine(
             self.url,
             pool_size=pool,
@@ -95,7 +96,7 @@ class Database:
 
         @event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
-            return within(limit).connect(*arguments, **options)
+            return kind.connect(*arguments, **options)
 
         return engine
 

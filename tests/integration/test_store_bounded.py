@@ -28,34 +28,24 @@ def server(postgresql: PostgreSQL, blank_postgresql: str) -> Iterator[Database]:
     postgresql.drop_database(name)
 
 
+@pytest.mark.parametrize("own", [None, 0.5], ids=["everybodys", "of-his-own"])
 def test_a_frozen_server_keeps_nobody_for_longer_than_the_limit(
-    server: Database, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+    server: Database, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch, own: float | None
 ) -> None:
-    """Its kernel says that everything arrives."""
-    monkeypatch.setattr(bounded, "LIMIT", 0.5)
+    """Its kernel says that everything arrives. Who can't wait for as long as everybody has a limit of his own."""
+    monkeypatch.setattr(bounded, "LIMIT", 60.0 if own else 0.5)
+    mine = Database(server.url.render_as_string(hide_password=False), limit=own)
+    assert mine.now()
     postgresql.freeze()
     try:
         began = time.monotonic()
         with pytest.raises(TransientError, match="ConnectionTimeout"):
-            server.now()
+            mine.now()
         assert time.monotonic() - began < 5
     finally:
         postgresql.thaw()
-    assert server.now()
-
-
-def test_who_cant_wait_for_long_has_a_limit_of_his_own(server: Database, postgresql: PostgreSQL) -> None:
-    hasty = Database(server.url.render_as_string(hide_password=False), limit=0.5)
-    assert hasty.now()
-    postgresql.freeze()
-    try:
-        began = time.monotonic()
-        with pytest.raises(TransientError, match="ConnectionTimeout"):
-            hasty.now()
-        assert time.monotonic() - began < 5
-    finally:
-        postgresql.thaw()
-    hasty.close()
+    assert mine.now()
+    mine.close()
 
 
 def test_an_ear_at_a_server_that_freezes_in_the_midst_of_it_is_given_up(
