@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bmid.errors import Misconfigured
+from bmid.http.linger import Lingering
 
 __all__ = ["HttpServer"]
 
@@ -73,7 +74,7 @@ class HttpServer:
         self.port = int(self._socket.getsockname()[1])
         self._stopping = False
         config = uvicorn.Config(
-            app,
+            Lingering(app),
             http=_Guarded,
             ws="none",
             lifespan="off",

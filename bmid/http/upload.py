@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -26,8 +25,6 @@ IDLE_LIMIT = 30.0  # seconds without a byte
 GRACE = 60.0  # seconds before the rate is looked at
 MINIMAL_RATE = 32 * 1024  # bytes a second on average: 10 GiB may take four days, but not for ever
 BLOCK = 1 << 20
-DRAIN_LIMIT = 1 << 20
-DRAIN_SECONDS = 1.0
 AGAIN = "send it again from the start"
 
 
@@ -65,13 +62,6 @@ class UploadEndpoint:
 
     async def put(self, request: Request) -> Response:
         """Answers 200 when the file is whole, safe and reported; else raises HttpProblem."""
-        try:
-            return await self._put(request)
-        except HttpProblem:
-            await _drain(request)
-            raise
-
-    async def _put(self, request: Request) -> Response:
         operation = request.path_params["operation"]
         slot = await authorised(request, self._uploads.find, _unknown())
         if slot.complete:
@@ -142,19 +132,6 @@ async def _blocks(request: Request, limit: int) -> AsyncIterator[bytes]:
             waiting.clear()
     if waiting:
         yield bytes(waiting)
-
-
-async def _drain(request: Request) -> None:
-    """Read on for a moment: a connection closed on unread bytes is reset, and the answer may be lost with it."""
-    if "100-continue" in request.headers.get("expect", "").lower():
-        return
-    size = 0
-    with suppress(ClientDisconnect, RuntimeError, TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for piece in request.stream():
-                size += len(piece)
-                if size > DRAIN_LIMIT:
-                    return
 
 
 def _content_length(request: Request) -> int | None:

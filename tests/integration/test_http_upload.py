@@ -72,6 +72,13 @@ def test_more_bytes_than_allowed_are_refused_and_nothing_is_left(site, announced
     assert site.uploads.completed == []
 
 
+def test_who_looks_for_the_answer_only_when_all_is_sent_gets_it(site):
+    size = 40_000_000  # more than the buffers between take
+    connection = site.begin(size, b"")
+    connection.sendall(b"x" * size)
+    assert b" 413 " in answer_of(connection)
+
+
 def test_exactly_the_allowed_bytes_are_taken(site):
     assert site.put(b"x" * 1000).status_code == 200
     problem(site.put(b"x" * 1001), 413, "upload-too-long")
