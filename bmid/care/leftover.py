@@ -1,6 +1,7 @@
 """What an operation would leave behind if it were abandoned now: what `bmid fsck` would find then, and doesn't yet.
 
-It only looks: at the rows, the storage, and what is local to this head.
+It only looks: at the rows, the storage, and what is local to this head. But whoever had the operation in hand, and may
+be in a call of the storage still, is cut off there: nothing more is to come of what is abandoned.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+
+import structlog
 
 from bmid.engine.auditor import Auditor
 from bmid.engine.identity import Ports
@@ -25,6 +28,8 @@ from bmid.store import operations
 from bmid.store.database import Database
 
 __all__ = ["Left", "Leftovers"]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,17 @@ class Leftovers:
         if one.home not in (None, self._head):
             unseen[f"head {one.home}"] = "targets, boot files and seeds there: `bmid fsck` on that head tells of them"
         return Left(tuple(_told(each, seen) for each in found), unseen)
+
+    def cut_off(self, one: Operation) -> tuple[str, ...]:
+        """Those who had it in hand and never gave it back: frozen in a call of the storage, they would have their effect
+        when they wake, and nobody stands behind this operation then who would keep them out. Who it was. TransientError
+        where the storage gives no answer."""
+        if not one.clients:
+            return ()
+        with self._ports() as ports:
+            ports.storage.cut_off(one.clients)
+        log.warning("operation.cut_off", operation=one.id, clients=one.clients)
+        return one.clients
 
     def _promises(self, one: Operation) -> tuple[Promises, Promises]:
         """What the rows promise, and what they would without the operation, whoever stands behind it."""

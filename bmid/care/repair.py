@@ -58,13 +58,18 @@ class Repair:
         return f"{operation} is {phase} and will be looked at now"
 
     def abandon(self, operation: str, reason: str) -> OperationAbandoned:
-        """End what is stuck, and say what it leaves; its rows stay, so that all of that can still be found."""
+        """End what is stuck, and say what it leaves; its rows stay, so that all of that can still be found. Whoever may
+        wake in the midst of it is cut off from the storage first: TransientError where that can't be done."""
         with self._database.read() as tx:
             one = self._stuck(tx, operation)
         # Before, and without a transaction: a part that is away may take its time to say nothing.
+        gone = self._leftovers.cut_off(one) if self._leftovers else ()
         left = self._leftovers.look(one) if self._leftovers else Left(unseen={"everything": "nobody looked"})
         with self._database.write() as tx:
             one = self._stuck(tx, operation)
+            if not set(one.clients or ()) <= {*gone}:
+                detail = f"operation {operation} was worked on meanwhile"
+                raise Refused("operation-not-stuck", detail, todo="It is stuck again: look at why, or repeat this.")
             steps = tuple(step["kind"] for stage in (one.plan or {}).get("stages", ()) for step in stage)
             event = OperationAbandoned(
                 operation=one.id,
@@ -74,6 +79,7 @@ class Repair:
                 left=left.things,
                 unseen=left.unseen,
                 steps=steps,
+                cut_off=gone,
             )
             outbox.emit(tx, event, self._cause(one))
             self._end(tx, one, event)

@@ -61,7 +61,8 @@ def retry(config: Path, operation: str, reason: str | None) -> None:
 @output_option
 @click.pass_obj
 def abandon(config: Path, operation: str, reason: str, output: str) -> None:
-    """End a stuck operation as failed, and say what it leaves behind: what `bmid fsck` finds from then on.
+    """End a stuck operation as failed, and say what it leaves behind: what `bmid fsck` finds from then on. Who had it
+    in hand and never gave it back is cut off from the storage first.
 
     Run it on the head that carried the operation out: there its targets, boot files and seeds are looked at.
     """
@@ -77,6 +78,8 @@ def abandon(config: Path, operation: str, reason: str, output: str) -> None:
         for part in thing.parts:
             click.echo(f"    - {part}")
         click.echo(f"    Then: {thing.todo}")
+    for client in told.cut_off:
+        click.echo(f"cut off from the storage: {client}, which had it in hand and never gave it back")
     for part, why in told.unseen.items():
         click.echo(f"not looked at: {part}: {why}", err=True)
     if told.unseen:

@@ -114,6 +114,9 @@ class OperationAbandoned(OperationEvent):
     left: tuple[LeftBehind, ...] = Field((), description="what it leaves behind")
     unseen: dict[str, str] = Field(default_factory=dict, description="places where nobody could look, and why")
     steps: tuple[str, ...] = Field((), description="the kinds of its steps")
+    cut_off: tuple[str, ...] = Field(
+        (), description="who was cut off from the storage: had it in hand, never gave it back, and may still wake"
+    )
 
 
 class ClaimBroken(Event):
