@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bmid.amqp.broker import Broker
+from bmid.database import make_database, read_secret
 from bmid.drivers.base import Storage
 from bmid.drivers.loader import OnDemand, load
 from bmid.engine.identity import Ports
@@ -30,12 +31,6 @@ __all__ = [
     "make_storage",
     "take_locks",
 ]
-
-
-def make_database(settings: Settings, limit: float | None = None) -> Database:
-    """The database that the settings name. `limit`: as it says."""
-    password = settings.database.password_file
-    return Database(settings.database.url, password=_secret(password) if password else None, limit=limit)
 
 
 def take_locks(settings: Settings, database: Database) -> list[IO[str]]:
@@ -149,21 +144,12 @@ class _Credentials:
         self._folder = folder
 
     def __call__(self, name: str) -> tuple[str, str]:
-        user, _, password = _secret(self._folder / name).partition("\n")
+        user, _, password = read_secret(self._folder / name).partition("\n")
         return user.strip(), password.strip()
 
 
-def _secret(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise Misconfigured(
-            f"{path}: {error.strerror}", todo="Put the secret there, readable for bmid alone."
-        ) from error
-
-
 def _site_key(path: Path) -> bytes:
-    key = _secret(path).encode()
+    key = read_secret(path).encode()
     if len(key) < 32:
         raise Misconfigured(
             f"{path}: the site key has {len(key)} characters, fewer than 32", todo="openssl rand -hex 32"

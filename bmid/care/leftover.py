@@ -84,9 +84,9 @@ class Leftovers:
         return Left(tuple(_told(each, seen) for each in found), unseen)
 
     def cut_off(self, one: Operation) -> tuple[str, ...]:
-        """Those who had it in hand and never gave it back: frozen in a call of the storage, they would have their effect
-        when they wake, and nobody stands behind this operation then who would keep them out. Who it was. TransientError
-        where the storage gives no answer."""
+        """Those who had it in hand and never gave it back, and who it was: frozen in a call of the storage, they would
+        have their effect when they wake, and nobody stands behind this operation then who would keep them out.
+        TransientError where the storage gives no answer."""
         if not one.clients:
             return ()
         with self._ports() as ports:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bmid.address import is_local
-from bmid.care.solitude import Solitude
-from bmid.errors import Refused, TransientError
+from bmid.care.carriage import Addresses
+from bmid.errors import Refused
 from bmid.handlers.move_portal import MovePortal
 from bmid.model import succession
 from bmid.model.entity import Portal
-from bmid.parts import make_database
-from bmid.settings import Settings
 from bmid.store import heads, operations, portals
 from bmid.store.database import Tx
 from bmid.store.heads import HeadRow, HomedDisk
@@ -35,22 +32,8 @@ class Left:
         return bool(self.disks or self.operations or self.leaving or self.arriving)
 
 
-class Roster:
-    """Works on the database; every head heeds it within a second or two. `local`: whether an address is here. `limit`:
-    seconds that the database has for an answer, where somebody waits who can't wait for long."""
-
-    def __init__(self, settings: Settings, local: Callable[[str], bool] = is_local, limit: float | None = None) -> None:
-        self._database = make_database(settings, limit)
-        self._away: TransientError | None = None
-        try:
-            self._database.verify()
-        except TransientError as error:  # whoever asks for anything but an address is told again
-            self._away = error
-        self._dead_after = settings.engine.dead_after
-        # Another head takes over after `dead_after`, and this one has to be quicker.
-        self._solitude = Solitude(settings.head.state_folder, self._dead_after / 2)
-        self._me = settings.head.name
-        self._local = local
+class Roster(Addresses):
+    """What a person sees and changes of it; every head heeds it within a second or two."""
 
     def list(self) -> list[dict[str, Any]]:
         """All heads by name. `age` in seconds; `shards` by name with portal and number of disks; disks of shards that
@@ -76,33 +59,6 @@ class Roster:
             }
             for one in rows
         ]
-
-    def carries(self, address: str) -> bool:
-        """Whether this head is to have an address now. What it is to give up and hasn't any more is noted: the next
-        carrier waits for that. TransientError where it can't be known, but not where this head alone has lost the
-        database: then it has none."""
-        away, self._away = self._away, None
-        try:
-            if away is not None:
-                raise away
-            return self._carries(address)
-        except TransientError:
-            if self._solitude.alone():
-                return False
-            raise
-
-    def _carries(self, address: str) -> bool:
-        with self._database.read() as tx:
-            rows = [one for one in portals.every(tx) if one.address == address]
-            me, others = heads.find(tx, self._me), heads.others(tx, self._me, self._dead_after)
-        wanted = succession.carries(rows, address, me, self._dead_after)
-        if me is not None:
-            self._solitude.note(me.url, [one.url for one in others if one.url], stopped=me.stopped)
-        leaves = any(one.head == self._me and one.ready and one.withdrawn_at is None for one in rows)
-        if not wanted and leaves and not self._local(address):
-            with self._database.write() as tx:
-                portals.withdraw(tx, address, self._me)
-        return wanted
 
     def drain(self, name: str, *, gone: bool = False) -> Sequence[str]:
         """New maps go elsewhere, and the addresses of the head, too: those that another head can take, which are

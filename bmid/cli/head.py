@@ -1,4 +1,4 @@
-"""The commands about heads: `bmid heads` lists them, `bmid head` empties one, and says who has which address."""
+"""The commands about heads: `bmid heads` lists them, `bmid head` empties one, and says who carries which address."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import click
 
 from bmid.care.roster import Left, Roster
 from bmid.cli.terminal import output_option, print_rows, read_settings, timeout_option
-from bmid.errors import TransientError
 
-__all__ = ["head", "heads"]
+__all__ = ["drain", "heads", "move", "portals", "undrain"]
 
 HEADS = ("HEAD", "STATE", "VERSION", "SEEN", "DISKS", "OPERATIONS")
 PORTALS = ("PORTAL", "HEAD", "SHARD", "NATIVE", "DISKS", "STATE")
 LOOK = 1.0  # seconds between looks of --wait
-SOON = 4.0  # seconds: keepalived takes a script that is late for one that says no, on all heads at once
 PATIENCE = 600.0  # seconds that --wait takes at most
 
 
@@ -32,12 +30,7 @@ def heads(config: Path, output: str) -> None:
     print_rows(Roster(read_settings(config)).list(), output, HEADS, _head)
 
 
-@click.group()
-def head() -> None:
-    """Empty a head, for its update or its end, or fill it again; who carries which address."""
-
-
-@head.command()
+@click.command()
 @click.argument("name", metavar="HEAD")
 @click.option("--wait", is_flag=True, help="Until nothing is left on it.")
 @timeout_option(PATIENCE, "the head to be empty")
@@ -61,22 +54,7 @@ def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool) -> No
     sys.exit(1)
 
 
-@head.command()
-@click.argument("address", metavar="IP")
-@click.pass_obj
-def carries(config: Path, address: str) -> None:
-    """For keepalived: exits with 0 if this head is to have the address now, with 1 if not. Any other exit says that it
-    can't be known: keep what you have."""
-    try:
-        wanted = Roster(read_settings(config), limit=SOON).carries(address)
-    except TransientError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    click.echo("yes" if wanted else "no")
-    sys.exit(0 if wanted else 1)
-
-
-@head.command()
+@click.command()
 @click.argument("address", metavar="IP")
 @click.option("--to", "head_name", metavar="HEAD", required=True, help="The head that shall have it.")
 @click.pass_obj
@@ -89,7 +67,7 @@ def move(config: Path, address: str, head_name: str) -> None:
         click.echo(f"{address} goes from {carrier} to {head_name}, as soon as {carrier} doesn't answer there any more")
 
 
-@head.command()
+@click.command()
 @output_option
 @click.pass_obj
 def portals(config: Path, output: str) -> None:
@@ -110,7 +88,7 @@ def _way(row: Mapping[str, Any]) -> str:
     return "ready"
 
 
-@head.command()
+@click.command()
 @click.argument("name", metavar="HEAD")
 @click.pass_obj
 def undrain(config: Path, name: str) -> None:

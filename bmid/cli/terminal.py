@@ -1,19 +1,22 @@
-"""What all commands of `bmid` do alike: read the settings, tell an error, exit as sysexits.h says."""
+"""What all commands of `bmid` do alike: load when they are asked for, read the settings, tell an error, exit as
+sysexits.h says. What only some commands need is imported where it is used.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bmid.errors import BmiError, Misconfigured
-from bmid.logs import configure
-from bmid.settings import Settings
-from bmid.settings_file import load
+
+if TYPE_CHECKING:
+    from bmid.settings import Settings
 
 __all__ = ["EX_UNAVAILABLE", "Commands", "output_option", "print_rows", "read_settings", "timeout_option"]
 
@@ -23,13 +26,30 @@ EX_CONFIG = 78
 
 def read_settings(path: Path) -> Settings:
     """The settings, and the log as they want it. Raises Misconfigured."""
-    settings = load(path)
-    configure(settings.log.level, settings.log.format)
+    settings: Settings = import_module("bmid.settings_file").load(path)
+    import_module("bmid.logs").configure(settings.log.level, settings.log.format)
     return settings
 
 
 class Commands(click.Group):
-    """Commands whose errors are told, with what to do; then it exits."""
+    """Commands, of each the place where it is ("module:name"), and whose errors are told, with what to do; then it
+    exits. Loading all of them takes a second of CPU, so only the one that is asked for is loaded."""
+
+    def __init__(self, *arguments: Any, places: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._places = places
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All of them, in order."""
+        return sorted({*super().list_commands(context), *self._places})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """One of them; None if there is none of that name."""
+        if name not in self._places:
+            return super().get_command(context, name)
+        module, _, member = self._places[name].partition(":")
+        command: click.Command = getattr(import_module(module), member)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         """As click does."""

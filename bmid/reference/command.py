@@ -1,4 +1,6 @@
-"""The sub-commands that print the contract: the AsyncAPI document and the schemas. The daemon can do without them."""
+"""The sub-commands that print the contract: the AsyncAPI document, the schemas, the references of messages and
+settings. The daemon can do without them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import click
 
 from bmid.handlers.registry import discover
 
-__all__ = ["asyncapi", "schemas"]
+__all__ = ["asyncapi", "messages", "schemas", "settings"]
 
 
 @click.command()
@@ -48,3 +50,21 @@ def schemas(into: Path | None) -> None:
         sys.exit(1)
     for name, schema in found.items():
         (into / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n")
+
+
+@click.command()
+@click.option("--into", type=click.Path(path_type=Path, exists=True), help="Write it into docs/messages.md instead.")
+def messages(into: Path | None) -> None:
+    """Print the reference of all messages, as Markdown."""
+    module = import_module("bmid.reference.message")
+    text = module.reference(discover())
+    if into is None:
+        click.echo(text, nl=False)
+    else:
+        into.write_text(into.read_text().partition(module.BEGIN)[0] + text)
+
+
+@click.command()
+def settings() -> None:
+    """Print a settings file with every setting in it, commented out."""
+    click.echo(import_module("bmid.reference.setting").settings_file(), nl=False)

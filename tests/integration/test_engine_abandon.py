@@ -40,9 +40,9 @@ def repairer(bench: Bench) -> Repair:
 
 
 def frozen_on_the_way_back(bench: Bench, meanwhile: Callable[[Operation], None]) -> Operation:
-    """A map that fails, and whose worker freezes on the way back, right before the storage throws the disk away. Another
-    one goes on, can't clear the boot pointer, and leaves it stuck without a call of the storage. Then comes `meanwhile`,
-    and the frozen one wakes."""
+    """A map that fails, and whose worker freezes on the way back, right before the storage throws the disk away.
+    Another one goes on, can't clear the boot pointer, and leaves it stuck without a call of the storage. Then comes
+    `meanwhile`, and the frozen one wakes."""
     bench.boot.before = refusing("point")
     one = bench.command("node.map", **MAP)
     bench.keep()
