@@ -84,7 +84,6 @@ class Consumer:
         self._stuck_since: float | None = None
         self._holds = 0
         self._pings: deque[Delivery] = deque(maxlen=100)
-        self._pinged: float | None = None
         self._progressed = time.monotonic()
         self._dealt = 0
         self._fruitless = 0
@@ -98,10 +97,6 @@ class Consumer:
     def idle_for(self) -> float:
         """Seconds since a message was last dealt with."""
         return time.monotonic() - self._progressed
-
-    def last_ping_age(self) -> float | None:
-        """Seconds since any head's ping came through here; None if none has."""
-        return None if self._pinged is None else time.monotonic() - self._pinged
 
     def take_ping(self) -> Delivery | None:
         """A ping that has come through and wants an answer. May be called from another thread."""
@@ -205,7 +200,6 @@ class Consumer:
 
     def _judge(self, delivery: Delivery) -> str:
         if delivery.type == PING and delivery.user_id == self._user:
-            self._pinged = time.monotonic()
             self.counts["pings"] += 1
             if is_direct_reply(delivery.reply_to):
                 self._pings.append(delivery)
