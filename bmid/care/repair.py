@@ -42,7 +42,7 @@ class Repair:
             one = self._find(tx, operation)
         return operation_shape(one) | {"command_data": _shown(one), "plan": one.plan, "marks": one.marks}
 
-    def retry(self, operation: str, reason: str | None = None) -> str:
+    def retry(self, operation: str, reason: str | None = None) -> OperationRetried:
         """Look at it again now; what was stuck goes on with its way back."""
         with self._database.write() as tx:
             one = self._find(tx, operation)
@@ -55,7 +55,7 @@ class Repair:
                 operation=one.id, command=one.type, project=one.project, phase=phase.value, reason=reason
             )
             outbox.emit(tx, event, self._cause(one))
-        return f"{operation} is {phase} and will be looked at now"
+        return event
 
     def abandon(self, operation: str, reason: str) -> OperationAbandoned:
         """End what is stuck, and say what it leaves; its rows stay, so that all of that can still be found. Whoever may

@@ -31,6 +31,11 @@ class Left:
     def __bool__(self) -> bool:
         return bool(self.disks or self.operations or self.leaving or self.arriving)
 
+    def shape(self) -> dict[str, Any]:
+        """For programs."""
+        disks = [{"node": one.node, "disk": one.name, "project": one.project, "state": one.state} for one in self.disks]
+        return {"disks": disks, "operations": self.operations, "leaving": self.leaving, "arriving": self.arriving}
+
 
 class Roster(Addresses):
     """What a person sees and changes of it; every head heeds it within a second or two."""

@@ -14,7 +14,7 @@ import click
 from bmid.care.archive import Progress, Summary
 from bmid.care.backup import Backup
 from bmid.care.rebuild import Rebuild, shape
-from bmid.cli.terminal import output_option, read_settings
+from bmid.cli.terminal import output_option, print_result, read_settings
 
 __all__ = ["backup", "rebuild", "restore"]
 
@@ -32,7 +32,7 @@ def backup(config: Path, file: Path, output: str) -> None:
     settings = read_settings(config)
     with _bar("backup") as progress:
         done = Backup(settings, progress).take(file)
-    _print(done, f"{file}: {done.rows} rows, {done.size} bytes, read back and whole", output)
+    print_result(_shape(done), output, f"{file}: {done.rows} rows, {done.size} bytes, read back and whole")
 
 
 @click.command()
@@ -48,7 +48,8 @@ def restore(config: Path, file: Path, replace: bool, dry_run: bool, output: str)
     with _bar("restore") as progress:
         done = Backup(settings, progress).restore(file, replace=replace, rehearse=dry_run)
     what = "could be put back" if dry_run else "put back"
-    _print(done, f"{file}: {done.rows} rows of {done.taken_at}, from {done.database} of {done.head}, {what}", output)
+    text = f"{file}: {done.rows} rows of {done.taken_at}, from {done.database} of {done.head}, {what}"
+    print_result(_shape(done), output, text)
     if not dry_run and output != "json":
         click.echo("What was made or removed since then is not in it: start bmid, then look at `bmid fsck`.")
 
@@ -95,8 +96,8 @@ def _tell(found: dict[str, Any], dry_run: bool) -> None:
         click.echo(f"  {one}")
 
 
-def _print(done: Summary, text: str, output: str) -> None:
-    click.echo(json.dumps(vars(done) | {"rows": done.rows}, indent=2) if output == "json" else text)
+def _shape(done: Summary) -> dict[str, Any]:
+    return vars(done) | {"rows": done.rows}
 
 
 @contextmanager

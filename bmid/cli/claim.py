@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bmid.care.custody import Custody
-from bmid.cli.terminal import output_option, print_rows, read_settings
+from bmid.cli.terminal import output_option, print_result, print_rows, read_settings
 
 __all__ = ["claims"]
 
@@ -39,8 +39,9 @@ def _line(row: Mapping[str, Any]) -> Sequence[str]:
 @click.argument("key")
 @click.option("--reason", required=True, help="Why; it goes into the event.")
 @click.option("--yes", is_flag=True, help="Don't ask, where its holder is alive.")
+@output_option
 @click.pass_obj
-def break_claim(config: Path, key: str, reason: str, yes: bool) -> None:
+def break_claim(config: Path, key: str, reason: str, yes: bool, output: str) -> None:
     """Take a claim away from its holder, with all others of the same operation: the holder touches nothing any more,
     and whoever is next goes on. A claim of a dead holder runs out by itself."""
     custody = Custody(read_settings(config))
@@ -49,4 +50,4 @@ def break_claim(config: Path, key: str, reason: str, yes: bool) -> None:
         click.echo(f"{holder} is alive: a call of a driver that it is in goes on to its end.", err=True)
         click.confirm("Break its claim all the same?", abort=True, err=True)
     told = custody.take_away(key, reason, alive=alive)
-    click.echo(f"{told.holder} has lost {', '.join(told.keys)}")
+    print_result(told.payload(), output, f"{told.holder} has lost {', '.join(told.keys)}")

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from bmid.bootstrap import Head
 from bmid.care.checkup import examine
-from bmid.cli.terminal import output_option, read_settings
+from bmid.cli.terminal import output_option, print_result, read_settings
 from bmid.database import make_database
 
 __all__ = ["check", "migrate", "run"]
@@ -38,14 +38,16 @@ def run(context: click.Context, /, sandbox: bool, **options: Any) -> None:
 
 
 @click.command()
+@output_option
 @click.pass_obj
-def migrate(config: Path) -> None:
+def migrate(config: Path, output: str) -> None:
     """Bring the database's schema up to date."""
     database = make_database(read_settings(config))
     before = database.revision()
     # Alembic takes 10 MiB, which the daemon can do without.
     import_module("bmid.store.migration").migrate(database)
-    click.echo(f"schema {before or 'none'} -> {database.revision()}")
+    after = database.revision()
+    print_result({"before": before, "schema": after}, output, f"schema {before or 'none'} -> {after}")
 
 
 @click.command()

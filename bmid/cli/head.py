@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from bmid.care.roster import Left, Roster
-from bmid.cli.terminal import output_option, print_rows, read_settings, timeout_option
+from bmid.cli.terminal import output_option, print_result, print_rows, read_settings, timeout_option
 
 __all__ = ["drain", "heads", "move", "portals", "undrain"]
 
@@ -35,8 +36,9 @@ def heads(config: Path, output: str) -> None:
 @click.option("--wait", is_flag=True, help="Until nothing is left on it.")
 @timeout_option(PATIENCE, "the head to be empty")
 @click.option("--gone", is_flag=True, help="Its machine is off: nobody answers at its addresses.")
+@output_option
 @click.pass_obj
-def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool) -> None:
+def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool, output: str) -> None:
     """Its addresses and running nodes move to other heads, and new maps go there. Exits with 1 while something is left:
     what it is, is printed."""
     roster = Roster(read_settings(config))
@@ -44,27 +46,35 @@ def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool) -> No
     left = roster.left(name)
     if wait and left:
         left = _wait(lambda: roster.left(name), timeout)
+    if output == "json":
+        click.echo(json.dumps({"head": name, "empty": not left, "bound": [*bound], **left.shape()}, indent=2))
+    else:
+        _tell(name, left, moves=bool(bound or left.arriving))
+    sys.exit(1 if left else 0)
+
+
+def _tell(name: str, left: Left, *, moves: bool) -> None:
     for disk in left.disks:
         click.echo(f"node {disk.node or '-':20}  disk {disk.name:32}  project {disk.project:20}  {disk.state}")
-    if not left:
+    if left:
+        todo = "they go to another head with its address" if moves else _alone(left)
+        click.echo(f"head {name} gets nothing new; {_left(left)}: {todo}", err=True)
+    else:
         click.echo(f"head {name} is empty, and nothing new comes to it: it is safe to switch it off")
-        return
-    todo = "they go to another head with its address" if bound or left.arriving else _alone(left)
-    click.echo(f"head {name} gets nothing new; {_left(left)}: {todo}", err=True)
-    sys.exit(1)
 
 
 @click.command()
 @click.argument("address", metavar="IP")
 @click.option("--to", "head_name", metavar="HEAD", required=True, help="The head that shall have it.")
+@output_option
 @click.pass_obj
-def move(config: Path, address: str, head_name: str) -> None:
+def move(config: Path, address: str, head_name: str, output: str) -> None:
     """Move an address to a head, with all nodes that find their targets there. `bmid head portals` shows how far."""
     carrier = Roster(read_settings(config)).move(address, head_name)
+    told = f"{address} goes from {carrier} to {head_name}, as soon as {carrier} doesn't answer there any more"
     if carrier == head_name:
-        click.echo(f"head {head_name} carries {address}")
-    else:
-        click.echo(f"{address} goes from {carrier} to {head_name}, as soon as {carrier} doesn't answer there any more")
+        told = f"head {head_name} carries {address}"
+    print_result({"address": address, "head": carrier, "to": head_name}, output, told)
 
 
 @click.command()
@@ -90,11 +100,12 @@ def _way(row: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("name", metavar="HEAD")
+@output_option
 @click.pass_obj
-def undrain(config: Path, name: str) -> None:
+def undrain(config: Path, name: str, output: str) -> None:
     """New maps may come to it again, and what hasn't moved yet stays. `bmid head move` brings an address back."""
     Roster(read_settings(config)).undrain(name)
-    click.echo(f"head {name} takes new maps")
+    print_result({"head": name, "draining": False}, output, f"head {name} takes new maps")
 
 
 def _wait(look: Callable[[], Left], seconds: float) -> Left:

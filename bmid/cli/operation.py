@@ -11,7 +11,7 @@ import click
 
 from bmid.care.leftover import Leftovers
 from bmid.care.repair import Repair
-from bmid.cli.terminal import output_option, print_rows, read_settings
+from bmid.cli.terminal import output_option, print_result, print_rows, read_settings
 
 __all__ = ["operations"]
 
@@ -49,10 +49,12 @@ def show(config: Path, operation: str) -> None:
 @operations.command()
 @click.argument("operation")
 @click.option("--reason", help="Why; it goes into the event.")
+@output_option
 @click.pass_obj
-def retry(config: Path, operation: str, reason: str | None) -> None:
+def retry(config: Path, operation: str, reason: str | None, output: str) -> None:
     """Look at a waiting or stuck operation again now."""
-    click.echo(Repair(read_settings(config)).retry(operation, reason))
+    told = Repair(read_settings(config)).retry(operation, reason)
+    print_result(told.payload(), output, f"{operation} is {told.phase} and will be looked at now")
 
 
 @operations.command()

@@ -18,7 +18,15 @@ from bmid.errors import BmiError, Misconfigured
 if TYPE_CHECKING:
     from bmid.settings import Settings
 
-__all__ = ["EX_UNAVAILABLE", "Commands", "output_option", "print_rows", "read_settings", "timeout_option"]
+__all__ = [
+    "EX_UNAVAILABLE",
+    "Commands",
+    "output_option",
+    "print_result",
+    "print_rows",
+    "read_settings",
+    "timeout_option",
+]
 
 EX_UNAVAILABLE = 69
 EX_CONFIG = 78
@@ -70,9 +78,14 @@ def timeout_option(seconds: float, what: str) -> Callable[[Callable[..., Any]], 
 
 
 def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How rows are printed: for people, or for programs."""
+    """How it is printed: for people, or for programs. Each command that has something to say takes it."""
     kinds = click.Choice(["table", "json"])
     return click.option("-o", "--output", type=kinds, default="table", show_default=True)(command)
+
+
+def print_result(result: Mapping[str, Any], output: str, text: str) -> None:
+    """What was done: all of it as JSON, or in a sentence."""
+    click.echo(json.dumps(result, indent=2) if output == "json" else text)
 
 
 def print_rows(

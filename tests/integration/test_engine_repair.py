@@ -71,7 +71,7 @@ def stuck(bench: Bench) -> Operation:
 def test_retry_finishes_the_way_back(bench: Bench, repair: Repair) -> None:
     """With the problem that it failed with first; the node is free for the next one."""
     one = stuck(bench)
-    assert "reverting" in repair.retry(one.id)
+    assert repair.retry(one.id).phase == "reverting"
     bench.clock.advance(3600)
     bench.settle()
     assert bench.final(one.id)["data"]["problem"]["type"] == "urn:bmi:problem:disk-full"
