@@ -51,8 +51,8 @@ def head(rabbitmq: RabbitMQ) -> Iterator[Head]:
 
 def test_a_ping_comes_through_the_queue_and_is_answered(head):
     turn_until(lambda: head.pinger.counts["answers"] >= 3, *head.parts)
-    assert head.pinger.silence() < 0.5
-    assert head.consumer.last_ping_age() < 0.5
+    assert head.pinger.silence() < 5
+    assert head.consumer.last_ping_age() < 5
     assert head.receiver.offered == []
 
 

@@ -121,7 +121,7 @@ def _entry(number: int, address: str, portal: str, changes: dict[str, object]) -
     return replace(entry, **changes)
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
     last = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < last, "it didn't come to pass in time"

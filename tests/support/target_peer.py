@@ -145,7 +145,7 @@ def _export(number: int, path: str, changes: dict[str, object]) -> Export:
     return replace(export, **changes)
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(what: Callable[[], bool], seconds: float = 30) -> None:
     last = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < last, "it didn't come to pass in time"
