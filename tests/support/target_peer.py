@@ -77,7 +77,7 @@ class TgtPeer:
         self.stack = stack
         self.tgtd = tgtd
         self.port = int(self.tgtd.portal.rpartition(":")[2])
-        self.target = TgtTarget({"0": TgtShard(self.tgtd.socket, "127.0.0.1", self.port)}, timeout=2)
+        self.target = TgtTarget({"0": TgtShard(self.tgtd.socket, "127.0.0.1", self.port)}, timeout=4)
 
     def export(self, number: int, **changes: object) -> Export:
         disk = self.folder / f"disk{number}"
