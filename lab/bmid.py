@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lab.place import write_private
@@ -97,6 +99,11 @@ class Bmid:
     def thaw(self) -> None:
         """SIGCONT."""
         self.process.thaw()
+
+    def told(self) -> list[dict[str, Any]]:
+        """What its log says, as far as its lines are whole: it may be writing one just now."""
+        whole = self.process.log.read_text(errors="replace").rpartition("\n")[0]
+        return [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
 
     def run(self, *arguments: str) -> str:
         """The output of one `bmid ...` command. Raises LabError when it fails, with what it said."""
