@@ -68,7 +68,7 @@ class Bmid:
         command: list[str | Path] = [Path(sys.executable).parent / "bmid", "--config", self.config, "run"]
         self.process = Process("bmid", self.folder, command, netns=parts.netns if parts else None)
 
-    def start(self, seconds: float = 20) -> None:
+    def start(self, seconds: float = 90) -> None:
         """Write the settings, bring the schema up to date, start, and wait until it works."""
         self.configure()
         self.run("migrate")
@@ -86,7 +86,7 @@ class Bmid:
 
     def stop(self) -> None:
         """SIGTERM, and wait for the end; what it has not done then goes on after the next start."""
-        self.process.stop(grace=35)
+        self.process.stop(grace=45)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -108,7 +108,7 @@ class Bmid:
     def run(self, *arguments: str) -> str:
         """The output of one `bmid ...` command. Raises LabError when it fails, with what it said."""
         command = [str(Path(sys.executable).parent / "bmid"), "--config", str(self.config), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
         if done.returncode:
             raise LabError(f"bmid {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout

@@ -86,7 +86,7 @@ class TgtPeer:
         return _export(number, str(disk), changes)
 
     def enters(self, export: Export) -> bool:
-        done = subprocess.run(["iscsi-inq", self._url(export)], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["iscsi-inq", self._url(export)], capture_output=True, text=True, timeout=60, check=False)
         return done.returncode == 0 and "Peripheral" in done.stdout
 
     def session(self, export: Export, read: int, written: int) -> Callable[[], None]:
@@ -111,7 +111,7 @@ class TgtPeer:
         """One command of qemu-io on a LUN."""
         mode = [] if write else ["-r"]
         spelled = ["qemu-io", *mode, "-f", "raw", "-c", command, self._url(replace(export, lun=lun))]
-        return subprocess.run(spelled, capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(spelled, capture_output=True, text=True, timeout=60, check=False)
 
     def lose(self) -> None:
         self.tgtd.kill()
