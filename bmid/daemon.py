@@ -113,6 +113,8 @@ class Loop:
                 if self.gap:
                     self.stopping.wait(self.gap)
                 continue
+            if self.stopping.is_set():  # which may have been rung for before this turn listened
+                break
             if self.bell is not None and not self.failures:
                 self.bell.wait(heard, pause)
             else:

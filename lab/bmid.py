@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lab.place import write_private
@@ -66,7 +68,7 @@ class Bmid:
         command: list[str | Path] = [Path(sys.executable).parent / "bmid", "--config", self.config, "run"]
         self.process = Process("bmid", self.folder, command, netns=parts.netns if parts else None)
 
-    def start(self, seconds: float = 20) -> None:
+    def start(self, seconds: float = 90) -> None:
         """Write the settings, bring the schema up to date, start, and wait until it works."""
         self.configure()
         self.run("migrate")
@@ -84,7 +86,7 @@ class Bmid:
 
     def stop(self) -> None:
         """SIGTERM, and wait for the end; what it has not done then goes on after the next start."""
-        self.process.stop(grace=35)
+        self.process.stop(grace=45)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -98,10 +100,15 @@ class Bmid:
         """SIGCONT."""
         self.process.thaw()
 
+    def told(self) -> list[dict[str, Any]]:
+        """What its log says, as far as its lines are whole: it may be writing one just now."""
+        whole = self.process.log.read_text(errors="replace").rpartition("\n")[0]
+        return [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
+
     def run(self, *arguments: str) -> str:
         """The output of one `bmid ...` command. Raises LabError when it fails, with what it said."""
         command = [str(Path(sys.executable).parent / "bmid"), "--config", str(self.config), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
         if done.returncode:
             raise LabError(f"bmid {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout

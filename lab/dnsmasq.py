@@ -77,7 +77,7 @@ class Dnsmasq:
         self.pid_file.unlink(missing_ok=True)
         process = self.process
         process.start()
-        process.wait_for(lambda: self.pid_file.exists() and self.pid_file.read_text() != "", 10, "serving")
+        process.wait_for(lambda: self.pid_file.exists() and self.pid_file.read_text() != "", 60, "serving")
 
     def stop(self) -> None:
         """Stop it; quiet where it does not run."""

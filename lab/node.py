@@ -106,7 +106,7 @@ class VirtualNode:
                 path.unlink(missing_ok=True)
             self.process = self._process(first)
             self.process.start()
-            self.process.wait_for(self._monitor.exists, 20, "its monitor")
+            self.process.wait_for(self._monitor.exists, 60, "its monitor")
             if self.boot_once:
                 self.boot_once = None
                 # "Once" ends with this boot: when the machine resets itself, it is as usual again.
@@ -149,7 +149,7 @@ class VirtualNode:
         self._wait_for_text(lambda: lines() != [], seconds, text)
         return lines()[0]
 
-    def log_in(self, seconds: float = 30) -> None:
+    def log_in(self, seconds: float = 60) -> None:
         """Wait for the console's login, and log in as root without password. Raises LabError."""
         # What is typed before getty asks is thrown away.
         self._wait_for_text(lambda: " login: " in self.console_text(), seconds, "login:")
@@ -162,7 +162,7 @@ class VirtualNode:
             console.connect(str(self.console_socket))
             console.sendall(text.encode())
             # What the machine hasn't read when the connection closes is lost, and its UART takes 16 bytes at a time.
-            wait_for(lambda: _unread(console) == 0, 20, f"node {self.name}: reading what is typed")
+            wait_for(lambda: _unread(console) == 0, 60, f"node {self.name}: reading what is typed")
 
     def _wait_for_text(self, shown: Callable[[], bool], seconds: float, text: str) -> None:
         try:

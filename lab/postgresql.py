@@ -68,13 +68,14 @@ class PostgreSQL:
         process = self._process()
         if process.signal(signal.SIGQUIT):  # "immediate": it ends its backends, which sit in sessions of their own
             with suppress(LabError):
-                wait_for(lambda: not process.alive(), 10, "end")
+                wait_for(lambda: not process.alive(), 60, "end")
         process.kill()
         drop_short_folder(self.folder)
 
     def kill(self) -> None:
         """SIGKILL to the server and its backends, as a power cut would; the data stays, for `restart`."""
         process = self._process()
+        process.freeze()  # so that it makes no backend that isn't found here
         for pid in self._family():
             procfs.send(pid, signal.SIGKILL)
         process.kill()
@@ -88,6 +89,7 @@ class PostgreSQL:
 
     def freeze(self) -> None:
         """SIGSTOP to the server and its backends: queries hang, and so do new connections."""
+        self._process().freeze()  # so that it makes no backend that isn't found here
         for pid in self._family():
             procfs.send(pid, signal.SIGSTOP)
 
@@ -183,7 +185,7 @@ class PostgreSQL:
     def _run_server(self) -> None:
         process = self._process()
         process.start()
-        process.wait_for(self._answers, 30, "its first connection")
+        process.wait_for(self._answers, 120, "its first connection")
 
     def _process(self) -> Process:
         # The working folder must be one that the unprivileged account may enter.

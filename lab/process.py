@@ -97,7 +97,7 @@ class Process:
         )
         self._started = True
         try:
-            wait_for(lambda: self.pid == pid or procfs.ended(pid), 10, f"{self.name}: its start")
+            wait_for(lambda: self.pid == pid or procfs.ended(pid), 60, f"{self.name}: its start")
         except LabError as error:
             raise LabError(f"{error}\n{self.tail()}") from None
 
@@ -211,9 +211,11 @@ def wait_for(predicate: Callable[[], bool], deadline: float, what: str) -> None:
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on, below the range that the kernel gives to outgoing connections."""
+    """A TCP port that nobody listens on, and none of those that the kernel gives to outgoing connections."""
+    first, last = (int(word) for word in Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = [port for port in range(12000, 32000) if not first <= port <= last] or range(12000, 32000)
     while True:
-        port = random.randrange(12000, 32000)
+        port = random.choice(ports)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

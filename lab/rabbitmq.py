@@ -58,15 +58,15 @@ class RabbitMQ:
         self._write_files()
         epmd = self._epmd()
         epmd.start()
-        epmd.wait_for(self._epmd_listens, 10, "its port")
+        epmd.wait_for(self._epmd_listens, 60, "its port")
         node = self._node()
         node.start()
-        node.wait_for(self._accepts, 60, "its first log-in")
+        node.wait_for(self._accepts, 180, "its first log-in")
 
     def stop(self) -> None:
         """End the node and its epmd. What durable queues hold survives to the next start."""
         self._node().thaw()
-        self._node().stop(grace=15)
+        self._node().stop(grace=60)  # killed before its end, it may have lost what it promised to keep
         self._epmd().stop()
 
     def kill(self) -> None:
@@ -120,7 +120,7 @@ class RabbitMQ:
             raise LabError("rabbitmqctl: the node isn't running")
         command = [str(_BIN / "rabbitmqctl"), "--quiet", *arguments]
         environment = {**os.environ, **self._environment()}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
         if done.returncode:
             raise LabError(f"rabbitmqctl {arguments[0]}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

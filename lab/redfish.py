@@ -75,7 +75,7 @@ class Redfish:
             port.write_text(str(free_port(self._address)))
         self.process = self._process(self._port)
         self.process.start()
-        self.process.wait_for(self._answers, 20, f"answers at {self.url}")
+        self.process.wait_for(self._answers, 60, f"answers at {self.url}")
 
     def stop(self) -> None:
         """Stop it; nodes stay as they are."""

@@ -58,7 +58,7 @@ class Tgtd:
         if self.socket.parent != self.folder.absolute():
             short_folder(self.folder)
         self.process.start()
-        self.process.wait_for(self._answers, 10, f"its management socket {self.socket}")
+        self.process.wait_for(self._answers, 60, f"its management socket {self.socket}")
         if self._listens not in self.tgtadm("--op", "show", "--mode", "portal"):
             raise LabError(f"{self.process.name}: doesn't listen on {self._listens}\n{self.process.tail()}")
 
@@ -87,7 +87,7 @@ class Tgtd:
         """Run tgtadm on it and return its output; for looking at it from outside. Raises LabError."""
         command = ["tgtadm", "--lld", "iscsi", "-C", str(self.control_port), *arguments]
         environment = {**os.environ, **self.environment}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise LabError(f"tgtadm: {done.stderr.strip() or done.stdout.strip()}\n{self.process.tail()}")
         return done.stdout

@@ -131,12 +131,12 @@ def test_nodes_boot_their_own_disks_by_every_firmware_and_a_stranger_boots_nothi
     ]
     assert len({m.wrote for m in markers}) == 3
     assert "ipxe.efi" in nodes[2].console_text()
-    wait_for(lambda: "52:54:00:77:00:03 ignored" in site.dnsmasq.process.log.read_text(), 30, "the stranger asks")
+    wait_for(lambda: "52:54:00:77:00:03 ignored" in site.dnsmasq.process.log.read_text(), 90, "the stranger asks")
     assert "net0: 10." not in stranger.console_text()
 
     nodes[0].log_in()
     nodes[0].type("echo I am on $(hostname)\n")
-    nodes[0].wait_for_console("I am on n1", 20)
+    nodes[0].wait_for_console("I am on n1", 60)
 
 
 def test_redfish_powers_a_node_whose_disk_remembers_and_finds_it_again_after_a_crash(site: Site, tiny: Path) -> None:
@@ -170,7 +170,7 @@ def test_boot_once_from_pxe_passes_by_the_local_disk_and_the_next_reset_does_not
     site.export(1, tiny)
     site.point(1)
     node.power_on()
-    node.wait_for_console("LOCAL DISK", 20)
+    node.wait_for_console("LOCAL DISK", 60)
     node.power_off()
 
     node.boot_once = "pxe"
@@ -179,7 +179,7 @@ def test_boot_once_from_pxe_passes_by_the_local_disk_and_the_next_reset_does_not
     assert node.boot_once is None
     node.log_in()
     node.type("reboot\n")
-    node.wait_for_console("LOCAL DISK", 30)
+    node.wait_for_console("LOCAL DISK", 60)
 
 
 @pytest.mark.long

@@ -27,7 +27,7 @@ from tests.support.database import quick
 from tests.support.fuzz import MIB, Flat, seeded
 
 WAITING = 4000
-QUICK = 1.0  # seconds, on a busy machine; it takes milliseconds, and PostgreSQL once took more than 15
+QUICK = 5.0  # seconds, on a busy machine; it takes milliseconds, and PostgreSQL once took more than 15
 
 
 def line_up(database: Database, first: int, count: int, node: str | None) -> None:
@@ -173,7 +173,7 @@ def test_a_flood_of_commands_is_carried_out_in_order_while_questions_are_answere
     assert all(one["changed"] for one in finals), "a command was carried out before one that came before it"
     with channel_of(rabbitmq) as channel:
         assert depth(channel, "bmi.commands") == depth(channel, "bmi.dead") == 0
-    assert longest < 1.0, f"a question took {longest:.2f} s"
+    assert longest < QUICK, f"a question took {longest:.2f} s"
     assert grown < 24 * MIB + count * 2000, f"{grown / MIB:.0f} MiB more"
     assert not [one for one in threads.faults if "unexpected" in one]
     with capsys.disabled():

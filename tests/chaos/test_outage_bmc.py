@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -64,8 +63,9 @@ def test_bmcs_that_hang_hold_up_their_own_nodes_alone(site: Site) -> None:
     assert not [disk for disk in site.house.disks() if disk.node in site.powered and disk.state == "mapped"]
     site.bmcs.fault()
     assert all(result.ok for result in client.wait_all(maps, 90))
-    told = [json.loads(line) for line in site.house.bmid.process.log.read_text().splitlines()]
-    assert [line for line in told if line["event"] == "call.waits" and line["call"].startswith("power.")]
+    assert [
+        line for line in site.house.bmid.told() if line["event"] == "call.waits" and line["call"].startswith("power.")
+    ]
     require_told(site.house, maps)
     require_world([site.house])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,9 +34,7 @@ class Site(Busy):
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """What the log says of this."""
-        text = self.house.bmid.process.log.read_text()
-        return [one for one in map(json.loads, filter(lambda line: line[:1] == "{", text.splitlines()))
-                if one["event"] == event]  # fmt: skip
+        return [one for one in self.house.bmid.told() if one["event"] == event]
 
 
 @contextmanager
@@ -121,10 +118,10 @@ def test_a_clock_that_goes_an_hour_forward_and_back_loses_nothing(site: Site, cl
     """What waits for a moment that is an hour away now is looked at within a heartbeat, not within an hour."""
     with site.going_on(120):
         clock.set(HOUR)
-        site.house.until(lambda: [one for one in site.lines("head.stood_still") if one["seconds"] >= HOUR], 15)
+        site.house.until(lambda: [one for one in site.lines("head.stood_still") if one["seconds"] >= HOUR], 40)
     with site.going_on(120):
         clock.set(0)
-        site.house.until(lambda: site.lines("clock.went_back"), 15)
+        site.house.until(lambda: site.lines("clock.went_back"), 40)
 
 
 @pytest.mark.long  # tests/integration/test_store_clock.py promises the same, on a clock of its own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +51,7 @@ def test_a_full_disk_of_the_head_is_waited_for(site: tuple[Busy, Path]) -> None:
     busy, disk = site
     house = busy.house
     with busy.going_on(90), filled(disk):
-        house.until(lambda: "SQLITE_FULL" in house.bmid.process.log.read_text(), 30)
+        house.until(lambda: "SQLITE_FULL" in house.bmid.process.log.read_text(), 90)
         time.sleep(2)
         assert house.bmid.process.alive()
     assert list((disk / "staging").glob("*")) == []
@@ -86,8 +85,7 @@ def test_a_head_that_was_frozen_for_longer_than_its_claims_finds_that_they_have_
     house.bmid.thaw()
     results = client.wait_all(tickets, 90)
     assert {result.state for result in results} == {State.DONE}, [one.problem for one in results if not one.ok]
-    told = [json.loads(line) for line in house.bmid.process.log.read_text().splitlines() if line.startswith("{")]
-    assert [line for line in told if line["event"] == "head.stood_still"]
+    assert [line for line in house.bmid.told() if line["event"] == "head.stood_still"]
     require_told(house, tickets)
     require_world([heads.a, heads.b])
     unmaps = [client.ticket(UnmapNode(project=project, node=node, force=True)) for node in nodes]

@@ -59,8 +59,7 @@ def require_down(house: House, part: str) -> None:
 
 def logged(house: House, word: str) -> bool:
     """Whether the log has a warning or an error with this word in it."""
-    lines = [json.loads(line) for line in house.bmid.process.log.read_text().splitlines() if line.startswith("{")]
-    return any(one["level"] in ("warning", "error") and word in json.dumps(one).lower() for one in lines)
+    return any(one["level"] in ("warning", "error") and word in json.dumps(one).lower() for one in house.bmid.told())
 
 
 def prepare(house: House) -> None:
@@ -81,7 +80,7 @@ def test_without_a_broker(builder: Builder, broker: RabbitMQ) -> None:
     broker.stop()
     try:
         house.bmid.process.start()
-        house.until(lambda: logged(house, "broker"))
+        house.until(lambda: logged(house, "broker"), 90)
         require_down(house, "broker")
     finally:
         broker.start()
@@ -121,7 +120,7 @@ def test_without_a_database(builder: Builder, broker: RabbitMQ, server: PostgreS
     server.kill()
     try:
         house.bmid.process.start()
-        house.until(lambda: logged(house, "database"))
+        house.until(lambda: logged(house, "database"), 90)
         require_down(house, "database")
     finally:
         server.restart()
@@ -156,7 +155,7 @@ def test_without_ceph(builder: Builder, broker: RabbitMQ, ceph: Ceph) -> None:
         client = house.client()
         ticket = house.ticket(MapNode(project=project, node=node, image=image))
         client.publish(ticket)
-        house.until(lambda: logged(house, "ceph"))
+        house.until(lambda: logged(house, "ceph"), 90)
         require_down(house, "storage")
         assert house.did(CreateProject(project="meanwhile"), 30)["changed"], "what needs no Ceph goes on"
     finally:
@@ -179,7 +178,7 @@ def test_without_a_target_daemon(builder: Builder, broker: RabbitMQ) -> None:
     client = house.client()
     ticket = house.ticket(MapNode(project=project, node=node, image=image))
     client.publish(ticket)
-    house.until(lambda: logged(house, "tgtd"))
+    house.until(lambda: logged(house, "tgtd"), 90)
     require_down(house, "target s0")
     house.tgtd.start()
     result = client.wait(ticket, 120)

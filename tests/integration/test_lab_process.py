@@ -46,8 +46,8 @@ def test_a_killed_labs_service_is_stopped_from_another_process_without_a_trace(k
         lab.kill()
         lab.wait()
         subprocess.run([sys.executable, "-c", f"{make}s.stop()"], cwd=ROOT, check=True)
-    wait_for(lambda: processes_of(folder) == [], 5, "the end of all processes")
-    wait_for(lambda: all((found := procfs.stat(pid)) is None or found.ended for pid in started), 5, "their end")
+    wait_for(lambda: processes_of(folder) == [], 30, "the end of all processes")
+    wait_for(lambda: all((found := procfs.stat(pid)) is None or found.ended for pid in started), 30, "their end")
 
 
 def test_a_pid_that_another_process_has_by_now_is_never_signalled(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_pid_that_another_process_has_by_now_is_never_signalled(tmp_path: Path
 def test_stopping_also_ends_what_ignores_sigterm_and_what_it_left_in_its_session(tmp_path: Path) -> None:
     stubborn = Process("stubborn", tmp_path, ["sh", "-c", "trap '' TERM; sleep 60 & sleep 60; sleep 60"])
     stubborn.start()
-    wait_for(lambda: len(processes_of(tmp_path)) >= 3, 5, "its children")
+    wait_for(lambda: len(processes_of(tmp_path)) >= 3, 30, "its children")
     stubborn.stop(grace=0.2)
     assert processes_of(tmp_path) == []
 

@@ -24,7 +24,7 @@ def test_a_confirmed_message_on_a_quorum_queue_comes_back(rabbitmq: RabbitMQ) ->
         channel.confirm_delivery()
         channel.queue_declare("lab-test", durable=True, arguments={"x-queue-type": "quorum"})
         channel.basic_publish("", "lab-test", b"hello", pika.BasicProperties(user_id="alice"), mandatory=True)
-        wait_for(lambda: channel.basic_get("lab-test", auto_ack=True)[2] == b"hello", 5, "the message")
+        wait_for(lambda: channel.basic_get("lab-test", auto_ack=True)[2] == b"hello", 30, "the message")
         channel.queue_delete("lab-test")
 
 
@@ -41,7 +41,7 @@ def test_only_the_named_users_connections_are_closed(rabbitmq: RabbitMQ) -> None
     bob = pika.BlockingConnection(pika.URLParameters(rabbitmq.url("bob")))
     rabbitmq.close_connections("alice")
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker):
-        alice.process_data_events(5)
+        alice.process_data_events(30)
     bob.process_data_events(0)
     assert bob.is_open
     bob.close()
@@ -79,7 +79,7 @@ def test_the_user_reaches_its_pools_and_no_other(ceph: Ceph) -> None:
 
 
 def test_a_frozen_osd_times_out_for_clients_and_works_again_when_thawed(ceph: Ceph) -> None:
-    hurried = {"rados_osd_op_timeout": "1"}
+    hurried = {"rados_osd_op_timeout": "3"}
     handle = rados.Rados(conffile=str(ceph.conf), rados_id=ceph.user, conf=hurried)
     with handle as cluster, cluster.open_ioctx(ceph.pool) as ioctx:
         ceph.freeze()

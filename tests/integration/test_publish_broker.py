@@ -29,7 +29,7 @@ def test_a_broker_that_is_not_there_is_said_within_the_time_allowed() -> None:
     started = time.monotonic()
     with pytest.raises(Unreachable) as caught:
         client.wait(MAP, 60)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20
     assert "secret" not in str(caught.value)
 
 
@@ -39,7 +39,7 @@ def test_a_broker_that_takes_the_connection_and_says_nothing_is_told_within_the_
         started = time.monotonic()
         with pytest.raises(Unreachable):
             client.publish(MAP, timeout=2)
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 12, "it would be given 15 s otherwise"
 
 
 def test_a_broker_on_which_no_bmid_ever_was_is_said_at_once(rabbitmq: RabbitMQ) -> None:
@@ -63,17 +63,17 @@ def test_the_rights_in_the_readme_are_enough(client: Client, bmid: FakeBmid, rab
     assert len(lines) == 2
     try:
         with Client(rabbitmq.url("bob"), source="/bob") as bob:
-            assert bob.wait(MAP, 10).ok
+            assert bob.wait(MAP, 30).ok
             bmid.results[ListNodes.type] = {"nodes": []}
             assert bob.query(ListNodes()) == {"nodes": []}
             bmid.answer = rejects("data-invalid")
-            assert bob.wait(MAP, 5).state is State.REJECTED
+            assert bob.wait(MAP, 20).state is State.REJECTED
             with pytest.raises(NotAllowed, match="refuse"):
                 bob.wait(MapNode(project="p2", node="n1", image="i"), 10)
             rabbitmq.ctl("set_topic_permissions", "-p", "bmi", "bob", "bmi.events", "^$", r"\.p1$")
         with Client(rabbitmq.url("bob"), source="/bob") as bob:
             bmid.answer = does_it
-            assert bob.wait(MAP, 10).ok, "what it may not hear of rejections does not stop the rest"
+            assert bob.wait(MAP, 30).ok, "what it may not hear of rejections does not stop the rest"
     finally:
         rabbitmq.ctl("set_permissions", "-p", "bmi", "bob", ".*", ".*", ".*")
         rabbitmq.ctl("clear_topic_permissions", "-p", "bmi", "bob")
@@ -101,7 +101,7 @@ def test_a_full_queue_of_commands_is_waited_for_and_then_told(rabbitmq: RabbitMQ
             with pytest.raises(Unreachable, match="did not take"):
                 all(client.publish(MAP, timeout=1) for _ in range(20))
             assert client.wait(MAP, 1).state is State.UNSENT
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 25
     finally:
         rabbitmq.ctl("clear_policy", "-p", "bmi", "tight")
         forget_everything(rabbitmq)

@@ -25,7 +25,7 @@ README = Path(__file__).parents[2] / "bmi-publish" / "README.md"
 MAP = MapNode(project="p1", node="n1", image="debian-12")
 
 
-def eventually(condition: object, seconds: float = 15) -> None:
+def eventually(condition: object, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "not in time"
@@ -39,9 +39,14 @@ def in_thread(work: object) -> tuple[threading.Thread, list[object]]:
     return thread, found
 
 
+def subscriptions(rabbitmq: RabbitMQ) -> list[str]:
+    """The queues of those who listen now; each is bound by the time that this has been found out."""
+    return [name for name in rabbitmq.ctl("list_queues", "-p", "bmi", "name").split() if name.startswith("amq.gen")]
+
+
 def test_a_command_is_sent_once_under_our_name_and_ends_in_its_outcome_event(client: Client, bmid: FakeBmid) -> None:
     heard = []
-    result = client.wait(MAP, 10, on_event=heard.append)
+    result = client.wait(MAP, 30, on_event=heard.append)
     assert result.ok
     assert result.operation == "op1"
     assert result.event is not None
@@ -53,37 +58,37 @@ def test_a_command_is_sent_once_under_our_name_and_ends_in_its_outcome_event(cli
 
 
 def test_a_command_of_the_site_is_heard_too(client: Client) -> None:
-    assert client.wait(CreateProject(project="p2"), 10).ok
+    assert client.wait(CreateProject(project="p2"), 30).ok
 
 
 def test_a_failure_says_why_and_a_refusal_is_told_from_it(client: Client, bmid: FakeBmid) -> None:
     bmid.answer = fails(undone=["clone-disk"], step="export-disk")
-    failed = client.wait(MAP, 10)
+    failed = client.wait(MAP, 30)
     assert (failed.state, failed.exit_code) == (State.FAILED, 1)
     assert failed.problem is not None
     assert failed.problem.undone == ("clone-disk",)
     bmid.answer = fails(refused=True)
-    refused = client.wait(MAP, 10)
+    refused = client.wait(MAP, 30)
     assert (refused.state, refused.exit_code) == (State.REFUSED, 65)
 
 
 def test_a_rejection_ends_the_wait_also_when_it_names_no_project(client: Client, bmid: FakeBmid) -> None:
     bmid.answer = rejects("unknown-field")
-    assert client.wait(MAP, 10).exit_code == 65
+    assert client.wait(MAP, 30).exit_code == 65
     bmid.answer = rejects("not-allowed")
-    assert client.wait(MAP, 10).exit_code == 77
+    assert client.wait(MAP, 30).exit_code == 77
 
 
 def test_what_has_not_ended_in_time_is_still_running(client: Client, bmid: FakeBmid) -> None:
     bmid.pace = 60
     started = time.monotonic()
-    result = client.wait(MAP, 1)
+    result = client.wait(MAP, 4)
     assert (result.state, result.exit_code) == (State.RUNNING, 75)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
 
 
 def test_the_same_id_again_has_no_second_effect_and_is_answered(client: Client, bmid: FakeBmid) -> None:
-    results = [client.wait(MAP, 10, id="deploy-7") for _ in range(5)]
+    results = [client.wait(MAP, 30, id="deploy-7") for _ in range(5)]
     assert all(result.ok for result in results)
     assert len(bmid.effects) == 1
 
@@ -91,14 +96,14 @@ def test_the_same_id_again_has_no_second_effect_and_is_answered(client: Client, 
 def test_a_ticket_published_long_ago_still_tells_its_end(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
     ticket = client.publish(MAP)
     eventually(lambda: bmid.phases.get(ticket.id) == "succeeded")
-    assert client.wait(ticket, 10).ok
+    assert client.wait(ticket, 30).ok
     bare = Ticket(ticket.id, ticket.correlation, ticket.source)
-    assert client.wait(bare, 10).ok, "the operation query alone tells it"
+    assert client.wait(bare, 30).ok, "the operation query alone tells it"
 
 
 def test_an_outcome_whose_event_was_lost_is_found_by_asking(client: Client, bmid: FakeBmid) -> None:
     bmid.silent = True
-    result = client.wait(MAP, 15)
+    result = client.wait(MAP, 30)
     assert (result.state, result.event) == (State.DONE, None)
 
 
@@ -139,11 +144,11 @@ def test_a_subscription_that_the_broker_ends_is_made_anew(client: Client, bmid: 
     bmid.answer = lambda command, operation: [("bmi.operation.accepted.v1", {"operation": operation, "project": "p1"})]
     thread, found = in_thread(lambda: client.wait(MAP, 30, on_event=lambda event: heard.append(event.type)))
     eventually(lambda: heard)
-    [queue] = [name for name in rabbitmq.ctl("list_queues", "-p", "bmi", "name").split() if name.startswith("amq.gen")]
+    [queue] = subscriptions(rabbitmq)
     rabbitmq.ctl("eval", f"""
         {{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"bmi">>, queue, <<"{queue}">>)),
         rabbit_amqqueue:delete(Q, false, false, <<"test">>).""")  # fmt: skip
-    time.sleep(1)
+    eventually(lambda: subscriptions(rabbitmq) not in ([], [queue]))
     bmid.emit("bmi.node.mapped.v1", bmid.commands[0], {"operation": "op1", "project": "p1", "disk": "d9"})
     thread.join(30)
     assert found[0].ok  # type: ignore[attr-defined]
@@ -156,7 +161,7 @@ def test_many_commands_are_waited_for_side_by_side(client: Client, bmid: FakeBmi
     started = time.monotonic()
     results = client.wait_all([client.ticket(command, correlation="c1") for command in commands], 20)
     assert all(result.ok for result in results)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 11, "one after the other they take 12 s"
     assert [result.event.data["node"] for result in results if result.event] == [one.node for one in commands]
 
 
@@ -171,9 +176,9 @@ def test_waiting_for_the_boot_goes_on_after_the_outcome(client: Client, bmid: Fa
         ]
 
     boots("bmi.node.booted.v1")
-    assert client.wait(MAP, 10, until=BOOTED).ok
+    assert client.wait(MAP, 30, until=BOOTED).ok
     boots("bmi.node.boot-failed.v1", stage="firmware", todo="Look at the cable.")
-    failed = client.wait(MAP, 10, until=BOOTED)
+    failed = client.wait(MAP, 30, until=BOOTED)
     assert failed.state is State.FAILED
     assert failed.problem is not None
     assert "firmware" in failed.problem.detail
@@ -182,7 +187,7 @@ def test_waiting_for_the_boot_goes_on_after_the_outcome(client: Client, bmid: Fa
 
 def test_a_boot_that_nobody_heard_of_is_found_by_asking(client: Client, bmid: FakeBmid) -> None:
     bmid.results["bmi.node.show.v1"] = {"node": {"node": "n1", "disk": "d1", "boot": {"stage": "booted"}}}
-    assert client.wait(MAP, 15, until=BOOTED).ok
+    assert client.wait(MAP, 30, until=BOOTED).ok
 
 
 def test_the_boot_of_another_disk_is_not_taken_for_ours(client: Client, bmid: FakeBmid) -> None:
@@ -202,8 +207,8 @@ def test_a_query_that_nobody_answers_ends_in_time(client: Client, bmid: FakeBmid
     bmid.deaf = True
     started = time.monotonic()
     with pytest.raises(Unreachable, match="no bmid has answered"):
-        client.query(ListNodes(), timeout=1)
-    assert time.monotonic() - started < 3
+        client.query(ListNodes(), timeout=2)
+    assert time.monotonic() - started < 15
 
 
 def test_events_are_followed_as_they_come_and_across_a_cut(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
@@ -217,12 +222,13 @@ def test_events_are_followed_as_they_come_and_across_a_cut(client: Client, bmid:
 
     with Client(rabbitmq.url("bob"), source="/other") as other:
         thread, _ = in_thread(follow)
-        time.sleep(1)
-        assert other.wait(MAP, 10).ok
+        eventually(lambda: subscriptions(rabbitmq))
+        assert other.wait(MAP, 30).ok
         eventually(lambda: len(seen) == 1)
+        before = set(subscriptions(rabbitmq))
         rabbitmq.close_connections("alice")
-        time.sleep(3)
-        assert other.wait(MAP, 10).ok
+        eventually(lambda: set(subscriptions(rabbitmq)) - before)
+        assert other.wait(MAP, 30).ok
         thread.join(30)
     assert seen == ["bmi.node.mapped.v1"] * 2
 
@@ -246,4 +252,4 @@ def test_a_question_between_two_events_loses_none_of_them(client: Client, bmid: 
     assert [*first, next(follow).id] == heard
     follow.close()
     speaker.close()
-    assert client.wait(MAP, 10).ok
+    assert client.wait(MAP, 30).ok

@@ -8,6 +8,7 @@ import pty
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,12 +75,12 @@ def test_a_refusal_and_a_rejection_end_with_65_and_missing_rights_with_77(run: R
 
 def test_what_is_still_running_at_the_timeout_ends_with_75(run: Run, bmid: FakeBmid) -> None:
     bmid.pace = 60
-    result = run(*MAP, "--timeout", "1s", "-o", "value", "-c", "state")
+    result = run(*MAP, "--timeout", "4s", "-o", "value", "-c", "state")
     assert (result.exit_code, result.stdout) == (75, "running\n")
 
 
 def test_a_broker_that_is_not_there_ends_with_69(run: Run) -> None:
-    result = run(*MAP, "--timeout", "1s", env={"BMI_URL": f"amqp://127.0.0.1:{free_port()}/bmi"})
+    result = run(*MAP, "--timeout", "2s", env={"BMI_URL": f"amqp://127.0.0.1:{free_port()}/bmi"})
     assert result.exit_code == 69
     assert result.stdout == ""
     assert "can't be reached" in result.stderr
@@ -87,8 +88,8 @@ def test_a_broker_that_is_not_there_ends_with_69(run: Run) -> None:
 
 def test_errors_are_ours_alone_and_no_stack_of_calls(tmp_path: Path) -> None:
     environment = {**os.environ, "BMI_URL": f"amqp://127.0.0.1:{free_port()}/bmi", "XDG_CONFIG_HOME": str(tmp_path)}
-    command = [str(Path(sys.executable).with_name("bmi-publish")), "node", "list", "--timeout", "1"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    command = [str(Path(sys.executable).with_name("bmi-publish")), "node", "list", "--timeout", "2"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (69, "")
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["Error:", "next:"]
 
@@ -201,7 +202,7 @@ def test_the_installed_command_answers_at_once() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert "Exit codes: 0 done" in done.stdout
-    assert min(times) < 0.5, times
+    assert min(times) < 1, times
 
 
 @pytest.mark.parametrize(("node", "words"), [("n1", "n1 accepted"), ("n[1-20]", "20 commands")])
@@ -215,7 +216,11 @@ def test_a_terminal_gets_progress_on_standard_error_and_data_stays_clean(
     command += ["--image", "i", "--wait", "-o", "value", "-c", "state"]
     done = subprocess.run(command, env=environment, stdout=-1, stderr=terminal, text=True, timeout=60, check=True)
     os.set_blocking(shown, False)
-    assert words in os.read(shown, 1 << 20).decode()
+    told = b""
+    with suppress(BlockingIOError):
+        while piece := os.read(shown, 1 << 20):
+            told += piece
+    assert words in told.decode()
     assert set(done.stdout.split()) == {"done"}
     os.close(shown)
     os.close(terminal)

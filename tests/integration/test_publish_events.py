@@ -100,12 +100,12 @@ def test_without_follow_it_ends_by_itself_and_says_what_is_wrong(rabbitmq: Rabbi
     def ended(url: str, *words: str) -> tuple[int, str]:
         environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "BMI_URL": url}
         done = subprocess.run(
-            [program, "events", *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [program, "events", *words], env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         return done.returncode, done.stderr
 
-    assert ended(rabbitmq.url("alice"), "--timeout", "3") == (0, "")
-    code, told = ended(f"amqp://a:b@127.0.0.1:{free_port()}/bmi", "--timeout", "1")
+    assert ended(rabbitmq.url("alice"), "--timeout", "5") == (0, "")
+    code, told = ended(f"amqp://a:b@127.0.0.1:{free_port()}/bmi", "--timeout", "4")
     assert (code, "trying again" in told, "next: Is it running?" in told) == (69, True, True)
     assert ended(rabbitmq.url("alice").replace("alice", "nobody", 1), "--follow")[0] == 77
     assert ended(rabbitmq.url("alice"), "--node", "n[3-1]")[0] == 2

@@ -24,10 +24,8 @@ MAPPED = MapNode(project="p1", node="n1", image="debian-12")
 
 @pytest.fixture(scope="module")
 def site(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox with the example for this module, in which nodes boot quickly, and soon are too late."""
-    quick = {"BMID_BOOT__DEADLINE": "3"}
-    options = ("--example", "--boot-delay", "0.5")
-    with sandbox(tmp_path_factory.mktemp("sandbox"), rabbitmq, *options, environment=quick) as made:
+    """One sandbox with the example for this module, in which nodes boot quickly."""
+    with sandbox(tmp_path_factory.mktemp("sandbox"), rabbitmq, "--example", "--boot-delay", "0.5") as made:
         yield made
 
 
@@ -46,7 +44,7 @@ def test_the_first_message_to_the_example_boots_a_node(site: Sandbox) -> None:
     assert result.event is not None
     assert result.event.data["attempt"] == 1
     assert {"firmware", "initramfs", "booted"} <= result.event.data["evidence"].keys()
-    assert 0.3 < result.event.data["seconds"] < 5
+    assert 0.3 < result.event.data["seconds"] < 60
     site.did(UnmapNode(project="p1", node="n1"))
 
 
@@ -134,11 +132,13 @@ def test_an_unknown_word_fails_the_operation_and_says_which_there_are(site: Sand
     assert "there are clone, snapshot, discard, export" in failed.problem.detail
 
 
-def test_a_node_that_never_boots_is_told_of_after_its_attempts(site: Sandbox) -> None:
-    """And one whose first boot alone fails comes up at the second attempt."""
-    site.did(node("dead", fail="boot-never"), node("slow", fail="boot-never:transient", boot_delay="0.2"))
-    commands = [MapNode(project="p1", node=name, image="debian-12") for name in ("dead", "slow")]
-    dead, slow = site.do(*commands, booted=True)
+def test_a_node_that_never_boots_is_told_of_after_its_attempts(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+    """And one whose first boot alone fails comes up at the second attempt. Both are soon too late here."""
+    soon = {"BMID_BOOT__DEADLINE": "5"}
+    with sandbox(tmp_path, rabbitmq, "--example", environment=soon) as site:
+        site.did(node("dead", fail="boot-never"), node("slow", fail="boot-never:transient", boot_delay="0.2"))
+        commands = [MapNode(project="p1", node=name, image="debian-12") for name in ("dead", "slow")]
+        dead, slow = site.do(*commands, booted=True)
     assert slow.ok, slow
     assert slow.event is not None
     assert slow.event.data["attempt"] == 2

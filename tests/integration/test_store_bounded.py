@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -28,12 +28,23 @@ def server(postgresql: PostgreSQL, blank_postgresql: str) -> Iterator[Database]:
     postgresql.drop_database(name)
 
 
-@pytest.mark.parametrize("own", [None, 0.5], ids=["everybodys", "of-his-own"])
+def soon(action: Callable[[], Any]) -> Any:
+    """What it gives, once a server that was thawed is quick enough again."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return action()
+        except TransientError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("own", [None, 2.0], ids=["everybodys", "of-his-own"])
 def test_a_frozen_server_keeps_nobody_for_longer_than_the_limit(
     server: Database, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch, own: float | None
 ) -> None:
     """Its kernel says that everything arrives. Who can't wait for as long as everybody has a limit of his own."""
-    monkeypatch.setattr(bounded, "LIMIT", 60.0 if own else 0.5)
+    monkeypatch.setattr(bounded, "LIMIT", 60.0 if own else 2.0)
     mine = Database(server.url.render_as_string(hide_password=False), limit=own)
     assert mine.now()
     postgresql.freeze()
@@ -41,10 +52,10 @@ def test_a_frozen_server_keeps_nobody_for_longer_than_the_limit(
         began = time.monotonic()
         with pytest.raises(TransientError, match="ConnectionTimeout"):
             mine.now()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     finally:
         postgresql.thaw()
-    assert mine.now()
+    assert soon(mine.now)
     mine.close()
 
 
@@ -68,7 +79,7 @@ def test_an_ear_at_a_server_that_freezes_in_the_midst_of_it_is_given_up(
     finally:
         postgresql.thaw()
     monkeypatch.setattr(bounded.Bounded, "connect", connect)
-    assert wire.listen(0.1)
+    assert soon(lambda: wire.listen(0.1))
     wire.close()
 
 
@@ -84,13 +95,13 @@ def test_a_statement_that_nobody_waits_for_any_more_gives_its_locks_back(
     server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server's own limits are an hour late where its clock has gone back by that."""
-    monkeypatch.setattr(bounded, "LIMIT", 0.5)
+    monkeypatch.setattr(bounded, "LIMIT", 2.0)
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
     with server.write() as tx:
         tx.execute(text("INSERT INTO counter (name, value) VALUES ('mine', 1)"))
         with pytest.raises(TransientError, match="ConnectionTimeout"):
             wait_for_mine(server)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while (left := tx.execute(text(waits), {"name": server.url.database}).scalar_one()) and time.monotonic() < end:
             time.sleep(0.05)
         assert left == 0

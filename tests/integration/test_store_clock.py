@@ -120,7 +120,7 @@ def test_a_heartbeat_waits_for_no_worker_although_the_clock_went_back(server: Da
         clock.advance(-HOUR)
         began = time.monotonic()
         living.run_once()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4, "it would wait for a lock for 5 s"
         operations.change(tx, "o1", due_at=before + timedelta(seconds=5))
     living.run_once()
     with server.read() as tx:

@@ -101,7 +101,7 @@ class Builder:
         process = Process("dnsmasq", folder, ["dnsmasq", *options])
         self._stack.callback(process.stop)
         process.start()
-        process.wait_for(pid.exists, 10, "its pid")
+        process.wait_for(pid.exists, 60, "its pid")
         return pid
 
     def _on_ceph(self, parts: Parts, ceph: Ceph, pool: str) -> Parts:

@@ -100,7 +100,7 @@ class IpxePeer:
 
     def _inside(self, *command: str) -> str:
         full = ["ip", "netns", "exec", self.network.namespace, *command]
-        return subprocess.run(full, capture_output=True, text=True, timeout=20, check=True).stdout
+        return subprocess.run(full, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def _entry(number: int, address: str, portal: str, changes: dict[str, object]) -> BootEntry:
@@ -121,7 +121,7 @@ def _entry(number: int, address: str, portal: str, changes: dict[str, object]) -
     return replace(entry, **changes)
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 5) -> None:
+def wait_until(what: Callable[[], bool], seconds: float = 20) -> None:
     last = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < last, "it didn't come to pass in time"

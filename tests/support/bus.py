@@ -60,7 +60,7 @@ def event_body(number: int) -> bytes:
     return (text % (number, number)).encode()
 
 
-def get(channel: BlockingChannel, queue: str, seconds: float = 10) -> tuple[Any, bytes]:
+def get(channel: BlockingChannel, queue: str, seconds: float = 30) -> tuple[Any, bytes]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         method, properties, body = channel.basic_get(queue, auto_ack=True)
@@ -74,7 +74,7 @@ def depth(channel: BlockingChannel, queue: str) -> int:
     return int(channel.queue_declare(queue, passive=True).method.message_count)
 
 
-def turn_until(condition: Callable[[], bool], *parts: Any, seconds: float = 20, timeout: float = 0.05) -> None:
+def turn_until(condition: Callable[[], bool], *parts: Any, seconds: float = 60, timeout: float = 0.05) -> None:
     """Call run_once of each part in turn, as its thread would, until the condition holds."""
     end = time.monotonic() + seconds
     due = {id(part): 0.0 for part in parts}

@@ -41,5 +41,8 @@ def left_by(consumer: Consumer, rabbitmq: RabbitMQ) -> int:
     """How many messages are in the queue once the consumer has gone: also those that it never acknowledged."""
     consumer.close()
     with channel_of(rabbitmq) as channel:
-        time.sleep(0.2)
-        return depth(channel, "bmi.commands")
+        time.sleep(0.2)  # until then what was never acknowledged is back; what was may take the broker longer to forget
+        end = time.monotonic() + 10
+        while (left := depth(channel, "bmi.commands")) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left

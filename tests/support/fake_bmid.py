@@ -87,12 +87,12 @@ class FakeBmid:
         self._due: list[tuple[float, Envelope]] = []
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        assert self._ready.wait(20), "the fake bmid has not come up"
+        assert self._ready.wait(60), "the fake bmid has not come up"
         return self
 
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         self._stop.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def emit(self, kind: str, command: Envelope, data: dict[str, Any], *, publish: bool = True) -> None:
         """An event that the command caused, at any time."""

@@ -52,7 +52,7 @@ class Follower:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -60,7 +60,7 @@ class Follower:
             thread.join(10)
         return code
 
-    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
         """Wait until the condition holds."""
         end = time.monotonic() + seconds
         while not condition():

@@ -26,12 +26,12 @@ def full(ceph: Ceph) -> Iterator[None]:
         try:
             for name in ratios:
                 administrator.command(f"osd set-{name}-ratio", ratio=1e-9)
-            wait_for(pool_is_full, 20, "a full pool")
+            wait_for(pool_is_full, 60, "a full pool")
             yield
         finally:
             for name in reversed(ratios):
                 administrator.command(f"osd set-{name}-ratio", ratio=ratios[name])
-            wait_for(lambda: not pool_is_full(), 20, "room in the pool")
+            wait_for(lambda: not pool_is_full(), 60, "room in the pool")
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def small(folder: Path, size: str) -> Iterator[None]:
         # What has ended a moment ago may still be on its way out.
         wait_for(
             lambda: not subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode,
-            10,
+            30,
             f"{folder} to be let go of",
         )
 

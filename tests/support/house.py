@@ -77,7 +77,7 @@ class House:
 
     def start(self) -> None:
         """Start it, and wait until it hears commands."""
-        self.bmid.start(60)
+        self.bmid.start()
 
     def ask(self, command: Command, seconds: float = 60, **options: Any) -> Result:
         """The end of a command."""
@@ -105,7 +105,7 @@ class House:
         """A command with an identity, not sent yet."""
         return Ticket.of(envelope_of(command, f"/tests/{user}"))
 
-    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
         """Wait until the condition holds."""
         wait_for(lambda: bool(condition()), seconds, "what the test waits for")
 
@@ -208,7 +208,7 @@ class House:
         yield
         self.require(before)
 
-    def require(self, traces: dict[str, Any], seconds: float = 10) -> None:
+    def require(self, traces: dict[str, Any], seconds: float = 45) -> None:
         """These traces and no others, soon: Ceph keeps for half a minute what a killed client had open."""
         end = time.monotonic() + seconds
         while (found := self.traces()) != traces and time.monotonic() < end:

@@ -68,13 +68,13 @@ class Initiator:
 
     def enters(self) -> bool:
         """Whether the target lets it in."""
-        done = subprocess.run(["iscsi-inq", self.url], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["iscsi-inq", self.url], capture_output=True, text=True, timeout=60, check=False)
         return done.returncode == 0 and "Peripheral" in done.stdout
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes of its disk; both multiples of 512. Raises CalledProcessError."""
         command = ["qemu-io", "-f", "raw", "-c", f"read -v {offset} {length}", self.url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return bytes.fromhex("".join(line[10:58] for line in done.stdout.splitlines() if line[8:10] == ": "))
 
     def write_bytes(self, offset: int, content: bytes) -> None:
@@ -83,12 +83,12 @@ class Initiator:
             file.write(content)
             file.flush()
             words = f"write -s {file.name} {offset} {len(content)}"
-            subprocess.run(["qemu-io", "-f", "raw", "-c", words, self.url], capture_output=True, timeout=30, check=True)
+            subprocess.run(["qemu-io", "-f", "raw", "-c", words, self.url], capture_output=True, timeout=60, check=True)
 
     def write(self, offset: int, length: int, pattern: int) -> None:
         """Fill a piece of its disk with one byte."""
         command = ["qemu-io", "-f", "raw", "-c", f"write -P {pattern} {offset} {length}", self.url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         assert f"wrote {length}/{length}" in done.stdout, done.stdout + done.stderr
 
     @contextmanager

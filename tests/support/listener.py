@@ -45,7 +45,7 @@ class Listener:
         """What was heard of a command, every copy of it."""
         return [one for one in list(self.heard) if one.causationid == message and kind in (None, one.type)]
 
-    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
         """Wait until the condition holds."""
         end = time.monotonic() + seconds
         while not condition():

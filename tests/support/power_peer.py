@@ -66,7 +66,7 @@ class Peer(Protocol):
 
 
 class MemoryPeer:
-    patience = 1.0
+    patience = 10.0
 
     def __init__(self) -> None:
         self.power = MemoryPower()
@@ -78,7 +78,7 @@ class MemoryPeer:
 class LabPeer:
     """The lab's service, in this process, over real HTTP."""
 
-    patience = 1.0
+    patience = 10.0
 
     def __init__(self, stack: ExitStack, timeout: float = 3, per_bmc: int = 2) -> None:
         self.node = FakeNode()

@@ -43,7 +43,7 @@ class Sandbox:
         """Returns when it says that it is up."""
         said = self.log.count(READY)
         self.process.start()
-        self.process.wait_for(lambda: self.log.count(READY) > said, 30, "its greeting")
+        self.process.wait_for(lambda: self.log.count(READY) > said, 90, "its greeting")
 
     @property
     def log(self) -> str:

@@ -156,7 +156,7 @@ def with_qemu(destination: str, content: bytes) -> None:
         ["qemu-io", "-f", "raw", "-c", f"write -P {content[0]} 0 {length}", destination],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout

@@ -77,7 +77,7 @@ class TgtPeer:
         self.stack = stack
         self.tgtd = tgtd
         self.port = int(self.tgtd.portal.rpartition(":")[2])
-        self.target = TgtTarget({"0": TgtShard(self.tgtd.socket, "127.0.0.1", self.port)}, timeout=2)
+        self.target = TgtTarget({"0": TgtShard(self.tgtd.socket, "127.0.0.1", self.port)}, timeout=4)
 
     def export(self, number: int, **changes: object) -> Export:
         disk = self.folder / f"disk{number}"
@@ -86,7 +86,7 @@ class TgtPeer:
         return _export(number, str(disk), changes)
 
     def enters(self, export: Export) -> bool:
-        done = subprocess.run(["iscsi-inq", self._url(export)], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["iscsi-inq", self._url(export)], capture_output=True, text=True, timeout=60, check=False)
         return done.returncode == 0 and "Peripheral" in done.stdout
 
     def session(self, export: Export, read: int, written: int) -> Callable[[], None]:
@@ -111,7 +111,7 @@ class TgtPeer:
         """One command of qemu-io on a LUN."""
         mode = [] if write else ["-r"]
         spelled = ["qemu-io", *mode, "-f", "raw", "-c", command, self._url(replace(export, lun=lun))]
-        return subprocess.run(spelled, capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(spelled, capture_output=True, text=True, timeout=60, check=False)
 
     def lose(self) -> None:
         self.tgtd.kill()
@@ -145,7 +145,7 @@ def _export(number: int, path: str, changes: dict[str, object]) -> Export:
     return replace(export, **changes)
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(what: Callable[[], bool], seconds: float = 30) -> None:
     last = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < last, "it didn't come to pass in time"

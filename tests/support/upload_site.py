@@ -137,14 +137,14 @@ class Site:
         return sorted(path.name for path in self.folder.iterdir())
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not condition():
             assert time.monotonic() < end
             time.sleep(0.01)
 
     def close(self) -> None:
         self.server.stop()
-        self.thread.join(5)
+        self.thread.join(20)
         assert not self.thread.is_alive()
 
 

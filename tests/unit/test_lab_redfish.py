@@ -60,7 +60,7 @@ class Site:
         return self.root().get_system(f"/redfish/v1/Systems/{name}")
 
     def faults(self, name: str, **faults: float) -> None:
-        requests.post(f"{self.url}/lab/faults/{name}", json=faults, timeout=5).raise_for_status()
+        requests.post(f"{self.url}/lab/faults/{name}", json=faults, timeout=30).raise_for_status()
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_stale_etag_is_refused(site: Site) -> None:
         json={"Boot": {"BootSourceOverrideTarget": "Pxe", "BootSourceOverrideEnabled": "Once"}},
         headers={"If-Match": '"old"'},
         auth=("lab", "secret"),
-        timeout=5,
+        timeout=30,
     )
     assert (answer.status_code, site.nodes["n1"].boot_once) == (412, None)
 
@@ -157,17 +157,17 @@ def test_a_refusing_system_answers_with_an_error_and_its_neighbour_works(site: S
 def test_a_system_that_accepts_for_ever_answers_202_and_does_nothing(site: Site) -> None:
     site.faults("n1", accept_for_ever=True)
     path = f"{site.url}/redfish/v1/Systems/n1/Actions/ComputerSystem.Reset"
-    answer = requests.post(path, json={"ResetType": "On"}, auth=("lab", "secret"), timeout=5)
+    answer = requests.post(path, json={"ResetType": "On"}, auth=("lab", "secret"), timeout=30)
     assert (answer.status_code, site.nodes["n1"].alive) == (202, False)
 
 
 def test_a_hanging_system_holds_up_no_other(site: Site) -> None:
-    site.faults("n1", hang=3)
+    site.faults("n1", hang=12)
     with pytest.raises(requests.Timeout):
         requests.get(f"{site.url}/redfish/v1/Systems/n1", auth=("lab", "secret"), timeout=0.3)
     begun = time.monotonic()
     site.system("n2")
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
 
 
 def test_an_unknown_fault_is_refused(site: Site) -> None:
@@ -176,14 +176,14 @@ def test_an_unknown_fault_is_refused(site: Site) -> None:
 
 
 def test_the_most_requests_at_once_are_counted(site: Site) -> None:
-    site.faults("n1", hang=0.5)
+    site.faults("n1", hang=2)
     path = f"{site.url}/redfish/v1/Systems/n1"
     askers = [
-        threading.Thread(target=requests.get, args=(path,), kwargs={"auth": ("lab", "secret"), "timeout": 5})
+        threading.Thread(target=requests.get, args=(path,), kwargs={"auth": ("lab", "secret"), "timeout": 60})
         for _ in range(3)
     ]
     for asker in askers:
         asker.start()
     for asker in askers:
         asker.join()
-    assert requests.get(f"{site.url}/lab/load", timeout=5).json() == {"most_at_once": 3}
+    assert requests.get(f"{site.url}/lab/load", timeout=30).json() == {"most_at_once": 3}

@@ -20,10 +20,12 @@ class Slow:
 
     def __init__(self) -> None:
         self.answer = threading.Event()
+        self.asked = threading.Semaphore(0)
 
     def clone(self) -> str:
         """A call."""
-        assert self.answer.wait(10)
+        self.asked.release()
+        assert self.answer.wait(60)
         return "done"
 
     def address(self) -> str:
@@ -39,34 +41,33 @@ def hanging(lanes: Lanes, count: int) -> Iterator[Slow]:
         threads = [threading.Thread(target=lanes.storage(slow, f"o{number}").clone) for number in range(count)]
         for thread in threads:
             thread.start()
-            stack.callback(thread.join, 10)
+            stack.callback(thread.join, 60)
         stack.callback(slow.answer.set)
-        time.sleep(0.1)
+        assert all(slow.asked.acquire(timeout=60) for _ in range(count))
         yield slow
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "PATIENCE", 0.3)
+    monkeypatch.setattr(lane, "PATIENCE", 1.5)
     monkeypatch.setattr(lane, "SLOW", 0.2)
 
 
 def test_who_finds_a_full_lane_in_which_nothing_moves_is_sent_away_and_the_others_go_on() -> None:
     lanes = Lanes(2)
     with hanging(lanes, 2) as slow:
-        for limit in (0.6, 0.1):  # the first one waits for a while, the next ones no more
+        for limit in (30.0, 1.3):  # the first one waits for a while, the next ones no more
             began = time.monotonic()
             with pytest.raises(TransientError, match=r"2 calls wait for an answer") as caught:
                 lanes.target(slow).clone()
             assert time.monotonic() - began < limit
             assert caught.value.problem.slug == "storage-timeout"
         assert lanes.storage(slow).address() == "here"
-        slow.answer.set()
-        time.sleep(0.2)
-        assert lanes.storage(slow).clone() == "done"
+    assert lanes.storage(slow).clone() == "done"
 
 
-def test_a_full_lane_that_moves_is_waited_for() -> None:
+def test_a_full_lane_that_moves_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "PATIENCE", 60.0)
     lanes = Lanes(1)
     with hanging(lanes, 1) as slow:
         threading.Timer(0.1, slow.answer.set).start()
@@ -95,6 +96,7 @@ def test_a_call_that_takes_long_is_told_of_with_its_operation_and_again_when_it_
     lanes = Lanes(4)
     with capture_logs() as told:
         with hanging(lanes, 1):
+            time.sleep(0.1)
             lanes.report()
             lanes.report()
         assert [one["event"] for one in told] == ["call.waits", "call.answered"]

@@ -85,7 +85,7 @@ class FakeTgtd:
         stack.callback(thread.join, 5)
         stack.callback(self._listener.close)
         stack.callback(self._listener.shutdown, socket.SHUT_RDWR)
-        self.target = TgtTarget({"0": TgtShard(path, "127.0.0.1")}, timeout=1)
+        self.target = TgtTarget({"0": TgtShard(path, "127.0.0.1")}, timeout=30)
 
     @property
     def changes(self) -> list[Asked]:
