@@ -27,7 +27,8 @@ def make_clockwork(
 ) -> Clockwork:
     """All jobs with their intervals in seconds; not started."""
     holder, engine = identity.holder, settings.engine
-    housekeeping = Housekeeping(database, holder, settings.images.staging_folder, engine.retention_days)
+    images = settings.images
+    housekeeping = Housekeeping(database, holder, images.staging_folder, engine.retention_days, images.export_folder)
     purge = Purge(database, holder, ports.lanes.watched("storage", ports.storage), settings.storage.urgent_free)
     reconciling = Reconciling(database, holder, engine.reconcile_every, engine.dead_after, acceptance.submit, notify)
     children = Childcare(database, ports.imaging, identity.head)

@@ -43,7 +43,7 @@ class _Quiet(Handler):
 
 class Fleet:
     """`count` nodes below `folder`, which follow the boot scripts of `places`; `reach` says where a portal is,
-    `answers` whether nodes find a head."""
+    `leads` whether a portal is at a head."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Fleet:
         places: Sequence[Place],
         roads: Roads,
         reach: Callable[[str], tuple[str, int] | None],
-        answers: Callable[[str], bool],
+        leads: Callable[[str, str], bool],
     ) -> None:
         self.ledger = Ledger()
         self.machines = [
@@ -67,7 +67,7 @@ class Fleet:
                 reach=reach,
                 seed=seed,
                 bmc=powered(number),
-                sightings=Sightings(answers),
+                sightings=Sightings(leads),
             )
             for number in range(count)
         ]

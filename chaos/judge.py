@@ -37,7 +37,7 @@ __all__ = ["NO_END", "Judge"]
 
 ENDED = ("succeeded", "failed")
 FRESH = timedelta(seconds=10)  # what bmid has begun by itself just now may be under way, or its event on its way
-SWEPT = (Kind.STAGING_LEFT,)  # every ten minutes, which is longer than is waited for here
+SWEPT = (Kind.STAGING_LEFT, Kind.EXPORT_LEFT)  # every ten minutes, which is longer than is waited for here
 NO_END = (OperationAccepted.type, OperationProgressed.type)
 
 

@@ -208,7 +208,7 @@ class Machine:
         for place in self._places:
             at = self.sightings.now()
             if way := self._read(place):
-                self.sightings.note(place.head, way.disk, at)
+                self.sightings.note(place.head, way.disk, way.portal, at)
                 found.append(way)
         return max(found, key=lambda way: way.generation, default=None)
 

@@ -22,17 +22,18 @@ class Seen:
 
 
 class Sightings:
-    """Of one node, in its thread or after its end. `answers` says whether a head has an address at which nodes may ask
-    it anything: what lies on the others' disks leads nobody anywhere."""
+    """Of one node, in its thread or after its end. `leads` says whether the portal that a head's way names is up at that
+    head: what lies on the disks of a head that gave the address away leads to what the one has that took it, which has
+    a way of its own, or none."""
 
-    def __init__(self, answers: Callable[[str], bool]) -> None:
+    def __init__(self, leads: Callable[[str, str], bool]) -> None:
         self.all: list[Seen] = []
-        self._answers = answers
+        self._leads = leads
         self._last: dict[tuple[str, str], Seen] = {}
 
-    def note(self, head: str, disk: str, at: float) -> None:
+    def note(self, head: str, disk: str, portal: str, at: float) -> None:
         """A look that began at this time."""
-        if not self._answers(head):
+        if not self._leads(head, portal):
             return
         last = self._last.get((head, disk))
         if last is None or at - last.until > GAP:

@@ -77,7 +77,7 @@ class Site:
         self.roads = Roads()
         self.heads: list[Head] = []
         places = [Place(name, self.folder / name / "tftp", self.folder / name / "hosts") for name in form.names]
-        self.fleet = Fleet(self.folder / "nodes", form.nodes, seed, places, self.roads, self.reach, self.answers)
+        self.fleet = Fleet(self.folder / "nodes", form.nodes, seed, places, self.roads, self.reach, self.leads)
         self.to: dict[str, Road] = {}
         self._port = free_port("127.2.0.1")  # of all portals, each on an address of its own
         self._carrier: Carrier | None = None
@@ -209,11 +209,9 @@ class Site:
         """Whether an address is up at a head."""
         return lambda address: self._carrier is not None and self._carrier.at(address) == head
 
-    def answers(self, head: str) -> bool:
-        """Whether a head has any address at which nodes find it."""
-        if self._carrier is None:
-            return True
-        return any(self._has(head)(one.tgtd.portal.partition(":")[0]) for one in self.heads)
+    def leads(self, head: str, portal: str) -> bool:
+        """Whether a portal is that of this head, now."""
+        return self._carrier is None or self._has(head)(portal.rpartition(":")[0])
 
     @property
     def moves(self) -> int:

@@ -11,7 +11,7 @@ from bmid.drivers.base import Boot, ExportStatus, Pointer, Seeds, Storage, Store
 from bmid.errors import PermanentError, TransientError
 from bmid.model.promise import Promises
 
-__all__ = ["Sightings", "look", "look_at_shared"]
+__all__ = ["Sightings", "look", "look_at_shared", "partial_of", "staged_for"]
 
 T = TypeVar("T")
 PART = ".part"  # the end of the hidden name of an export that isn't whole
@@ -74,10 +74,9 @@ def look(parts: Parts, head: str, iqn_prefix: str, rows: Promises) -> Sightings:
     found.seeds = found.ask("seed", lambda: frozenset(parts.seeds.inventory()))
     if parts.storage.capabilities.owners:
         found.owners = found.ask("owner", lambda: _owners(parts.storage, head, rows))
-    found.staging = found.ask("staging", lambda: _names(parts.staging, lambda name: name.partition(".")[0]))
+    found.staging = found.ask("staging", lambda: _names(parts.staging, staged_for))
     if (folder := parts.exports) is not None:
-        hidden = found.ask("exports", lambda: _names(folder, lambda name: name, hidden=True))
-        found.exports = hidden and frozenset(name[1:].removesuffix(PART) for name in hidden if name.endswith(PART))
+        found.exports = found.ask("exports", lambda: _names(folder, partial_of))
     return found
 
 
@@ -101,7 +100,17 @@ def _owner(storage: Storage, disk: str) -> str | None:
         return None
 
 
-def _names(folder: Path, named: Callable[[str], str], *, hidden: bool = False) -> frozenset[str]:
+def staged_for(name: str) -> str | None:
+    """Of which operation a file of the staging folder is: None of none."""
+    return None if name.startswith(".") else name.partition(".")[0]
+
+
+def partial_of(name: str) -> str | None:
+    """Of which operation a file of the export folder is the hidden half: None of none."""
+    return name[1:].removesuffix(PART) if name.startswith(".") and name.endswith(PART) else None
+
+
+def _names(folder: Path, operation_of: Callable[[str], str | None]) -> frozenset[str]:
     if not folder.is_dir():
         return frozenset()
-    return frozenset(named(path.name) for path in folder.iterdir() if path.name.startswith(".") == hidden)
+    return frozenset(name for path in folder.iterdir() if (name := operation_of(path.name)) is not None)

@@ -218,6 +218,20 @@ def test_staging_files_go_with_their_operation(bench: Bench) -> None:
     assert [path.name for path in bench.staging.iterdir()] == [waiting.id]
 
 
+def test_half_an_export_goes_when_its_operation_has_ended_elsewhere(bench: Bench) -> None:
+    """Another head wrote the file to its own folder. What is still being written stays, and so does what no row knows:
+    it may be another site's."""
+    ended, waiting = bench.command("project.create", project="p9"), stuck(bench)
+    bench.settle(seconds=5)
+    halves = {name: bench.exports / f".{name}.part" for name in (ended.id, waiting.id, "0" * 32)}
+    for half in halves.values():
+        half.write_bytes(b"x")
+    (bench.exports / "whole.qcow2").write_bytes(b"x")
+    Housekeeping(bench.database, "h1/a", bench.staging, 14, bench.exports).sweep()
+    assert {name for name, half in halves.items() if half.exists()} == {waiting.id, "0" * 32}
+    assert (bench.exports / "whole.qcow2").exists()
+
+
 def test_an_upload_that_never_comes_is_given_up(bench: Bench) -> None:
     """After an hour; its name is free again, and nothing is left."""
     one = bench.command("image.import", project="p1", image="i", source={"upload": "0" * 64})

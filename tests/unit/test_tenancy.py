@@ -74,9 +74,10 @@ def test_a_disk_that_comes_back_to_its_node_may_be_seen_both_times_and_not_betwe
     assert tenancies.wrong("n1", Seen("head-a", "d3", begin + 901, begin + 980)) is None
 
 
-def test_sightings_are_joined_while_they_go_on_and_only_where_somebody_answers() -> None:
-    sightings = Sightings(lambda head: head != "head-b")
+def test_sightings_are_joined_while_they_go_on_and_only_where_the_portal_is() -> None:
+    sightings = Sightings(lambda head, portal: (head, portal) == ("head-a", "p:1"))
     for at in (1.0, 2.0, 3.0, 3.0 + 2 * GAP):
-        sightings.note("head-a", "d1", at)
-        sightings.note("head-b", "d1", at)
+        sightings.note("head-a", "d1", "p:1", at)
+        sightings.note("head-a", "d2", "p:2", at)
+        sightings.note("head-b", "d1", "p:1", at)
     assert sightings.all == [Seen("head-a", "d1", 1.0, 3.0), Seen("head-a", "d1", 3.0 + 2 * GAP, 3.0 + 2 * GAP)]

@@ -92,7 +92,7 @@ class Head(Host):
         boots = BootWatch(database, self.target, self.acceptance, world.site, me)
         exports = ExportWatch(database, self.target, self.acceptance, me)
         children = Childcare(database, self.imaging, self.name)
-        house = Housekeeping(database, me.holder, world.staging, 14)
+        house = Housekeeping(database, me.holder, world.staging, 14, world.exports)
         self.care = exports
         return (
             self._taking()
