@@ -22,9 +22,9 @@ class Seen:
 
 
 class Sightings:
-    """Of one node, in its thread or after its end. `leads` says whether the portal that a head's way names is up at that
-    head: what lies on the disks of a head that gave the address away leads to what the one has that took it, which has
-    a way of its own, or none."""
+    """Of one node, in its thread or after its end. `leads` says whether the portal that a head's way names is up at
+    that head: what lies on the disks of a head that gave the address away leads to what the one has that took it, which
+    has a way of its own, or none."""
 
     def __init__(self, leads: Callable[[str, str], bool]) -> None:
         self.all: list[Seen] = []

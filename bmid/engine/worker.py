@@ -139,8 +139,8 @@ class Worker:
         me = self._identity
         known = StepFailed("plan", error).known()
         with self._database.write() as tx:
+            fresh = operations.find(tx, operation, lock=True)  # before its claim, as whoever takes it
             held = claims.take(tx, [f"operation:{operation}"], me.holder, me.lease, operation)
-            fresh = operations.find(tx, operation)
             if held is None or fresh is None:
                 return
             turn = self._turn(fresh, held)

@@ -160,9 +160,10 @@ def wake_group(tx: Tx, parent: str) -> None:
         wake(tx, parent)
 
 
-def find(tx: Tx, identifier: str) -> Operation | None:
-    """One operation by its id."""
-    row = tx.execute(select(operation).where(operation.c.id == identifier)).first()
+def find(tx: Tx, identifier: str, *, lock: bool = False) -> Operation | None:
+    """One operation by its id. `lock`: nobody takes or changes it until this transaction has ended."""
+    wanted = select(operation).where(operation.c.id == identifier)
+    row = tx.execute(wanted.with_for_update() if lock else wanted).first()
     return entity(Operation, row) if row else None
 
 

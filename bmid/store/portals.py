@@ -126,10 +126,10 @@ def move(tx: Tx, portals: Sequence[Portal], to: str, *, whole: bool) -> Moved:
     if len(list(tx.execute(change.values(fresh).returning(portal.c.portal)))) < len(names):
         raise Conflict
     there = (disk.c.head == origin) & disk.c.portal.in_(names)
-    rows = list(tx.execute(update(disk).where(there).values(head=to).returning(*COLUMNS)))
+    rows = list(tx.execute(select(*COLUMNS).where(there)))
     keys = [f"node:{row.node}" for row in rows if row.node] + [f"disk:{row.project}/{row.name}" for row in rows]
-    pass_on(tx, origin, to, None if whole else keys)
-    return _moved(rows)
+    pass_on(tx, origin, to, None if whole else keys)  # claims before disks, as whoever ends an operation
+    return _moved(tx.execute(update(disk).where(there).values(head=to).returning(*COLUMNS)))
 
 
 def _moved(rows: Iterable[Any]) -> Moved:
