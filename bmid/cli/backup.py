@@ -15,6 +15,7 @@ from bmid.care.archive import Progress, Summary
 from bmid.care.backup import Backup
 from bmid.care.rebuild import Rebuild, shape
 from bmid.cli.terminal import output_option, print_result, read_settings
+from bmid.model.exit import Exit
 
 __all__ = ["backup", "rebuild", "restore"]
 
@@ -74,7 +75,7 @@ def rebuild(config: Path, from_storage: bool, site: str | None, dry_run: bool, o
         click.echo(json.dumps(found | {"dry_run": dry_run}, indent=2))
     else:
         _tell(found, dry_run)
-    sys.exit(1 if any(doubt.lost for doubt in made.doubts) else 0)
+    sys.exit(Exit.FAILED if any(doubt.lost for doubt in made.doubts) else Exit.DONE)
 
 
 def _tell(found: dict[str, Any], dry_run: bool) -> None:

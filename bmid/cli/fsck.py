@@ -11,12 +11,11 @@ from typing import Any
 import click
 
 from bmid.care.fsck import PATIENCE, Fsck, Report
-from bmid.cli.terminal import EX_UNAVAILABLE, output_option, read_settings, timeout_option
+from bmid.cli.terminal import output_option, read_settings, timeout_option
+from bmid.model.exit import Exit
 from bmid.model.finding import Kind
 
 __all__ = ["fsck"]
-
-FOUND = 1  # the exit code that says that something is not as it should be
 
 
 @click.command()
@@ -46,7 +45,7 @@ def fsck(config: Path, repair: bool, timeout: float, only: tuple[str, ...], outp
         click.echo(json.dumps(report.shape(), indent=2))
     else:
         _show(report)
-    sys.exit(FOUND if report.rows else 0 if report.whole else EX_UNAVAILABLE)
+    sys.exit(Exit.FAILED if report.rows else Exit.DONE if report.whole else Exit.UNAVAILABLE)
 
 
 def _teller() -> Callable[[str], None]:

@@ -14,6 +14,7 @@ import click
 
 from bmid.care.roster import Left, Roster
 from bmid.cli.terminal import output_option, print_result, print_rows, read_settings, timeout_option
+from bmid.model.exit import Exit
 
 __all__ = ["drain", "heads", "move", "portals", "undrain"]
 
@@ -50,7 +51,7 @@ def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool, outpu
         click.echo(json.dumps({"head": name, "empty": not left, "bound": [*bound], **left.shape()}, indent=2))
     else:
         _tell(name, left, moves=bool(bound or left.arriving))
-    sys.exit(1 if left else 0)
+    sys.exit(Exit.FAILED if left else Exit.DONE)
 
 
 def _tell(name: str, left: Left, *, moves: bool) -> None:

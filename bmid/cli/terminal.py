@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bmid.errors import BmiError, Misconfigured
+from bmid.errors import BmiError, Misconfigured, Refused, Rejected
+from bmid.model.exit import Exit
 
 if TYPE_CHECKING:
     from bmid.settings import Settings
 
 __all__ = [
-    "EX_UNAVAILABLE",
     "Commands",
     "output_option",
     "print_result",
@@ -27,9 +28,6 @@ __all__ = [
     "read_settings",
     "timeout_option",
 ]
-
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
 
 
 def read_settings(path: Path) -> Settings:
@@ -67,7 +65,21 @@ class Commands(click.Group):
             click.echo(f"bmid: {error}", err=True)
             if error.problem.todo:
                 click.echo(f"  {error.problem.todo}", err=True)
-            sys.exit(EX_CONFIG if isinstance(error, Misconfigured) else EX_UNAVAILABLE)
+            sys.exit(_code(error))
+        except KeyboardInterrupt:
+            sys.exit(Exit.INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception:
+            # Not 1, as Python would: that is an answer, of `head carries` the one that takes an address away.
+            traceback.print_exc()
+            sys.exit(Exit.BROKEN)
+
+
+def _code(error: BmiError) -> Exit:
+    if isinstance(error, Refused | Rejected):
+        return Exit.REFUSED
+    return Exit.MISCONFIGURED if isinstance(error, Misconfigured) else Exit.UNAVAILABLE
 
 
 def timeout_option(seconds: float, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
