@@ -29,7 +29,7 @@ class PublishError(Exception):
         self.problem = problem
 
     @classmethod
-    def of(cls, slug: str, detail: str, todo: str = "") -> PublishError:
+    def of(cls, slug: str, detail: str, todo: str) -> PublishError:
         """An error named by its problem's slug."""
         return cls(Problem.of(slug, detail, todo=todo))
 
