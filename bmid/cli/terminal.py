@@ -68,8 +68,8 @@ class Commands(click.Group):
             sys.exit(_code(error))
         except KeyboardInterrupt:
             sys.exit(Exit.INTERRUPTED)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # what click tells by itself
         except Exception:
             # Not 1, as Python would: that is an answer, of `head carries` the one that takes an address away.
             traceback.print_exc()

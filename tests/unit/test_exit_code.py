@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 import subprocess
@@ -42,6 +43,7 @@ def test_the_table_has_each_code_and_no_other() -> None:
         (Misconfigured("no such key", **TODO), Exit.MISCONFIGURED),
         (click.UsageError("what?"), Exit.USAGE),
         (click.Abort(), Exit.FAILED),
+        (BrokenPipeError(errno.EPIPE, "whoever read it has gone"), Exit.FAILED),
         (KeyboardInterrupt(), Exit.INTERRUPTED),
         (ValueError("a mistake of ours"), Exit.BROKEN),
     ],
