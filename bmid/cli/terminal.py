@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ __all__ = [
     "print_result",
     "print_rows",
     "read_settings",
+    "telling",
     "timeout_option",
 ]
 
@@ -93,6 +95,24 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """How it is printed: for people, or for programs. Each command that has something to say takes it."""
     kinds = click.Choice(["table", "json"])
     return click.option("-o", "--output", type=kinds, default="table", show_default=True)(command)
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """How far it is, for whoever waits: each change is told, on a terminal in one line."""
+    told: list[str] = []
+    terminal = sys.stderr.isatty()
+
+    def tell(line: str) -> None:
+        if told[-1:] != [line]:
+            click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
+            told[:] = [line]
+
+    try:
+        yield tell
+    finally:
+        if told and terminal:
+            click.echo(err=True)
 
 
 def print_result(result: Mapping[str, Any], output: str, text: str) -> None:
