@@ -87,7 +87,7 @@ class ClaimLost(BmiError):
     """Another worker has the claim now: stop at once and touch nothing."""
 
     def __init__(self, detail: str = "the claim on this operation has passed to another worker") -> None:
-        super().__init__("claim-lost", detail)
+        super().__init__("claim-lost", detail, todo="Nothing: whoever has the claim now goes on.")
 
 
 class Misconfigured(BmiError):

@@ -27,19 +27,23 @@ def load(path: Path) -> Settings:
     except OSError as error:
         raise Misconfigured(f"{path}: {error.strerror}", todo="Name the settings file with --config.") from error
     except UnicodeDecodeError as error:
-        raise Misconfigured(f"{path}: no TOML: it is not UTF-8: {error}") from error
+        raise Misconfigured(f"{path}: no TOML: it is not UTF-8: {error}", todo="Save it as UTF-8.") from error
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{path}: no TOML: {error}") from error
+        raise Misconfigured(f"{path}: no TOML: {error}", todo="Write it as `bmid settings` shows.") from error
     try:
         settings = Settings(**content)
     except ValidationError as error:
         lines = [f"{_place(path, text, one['loc'])}: {_explain(one)}" for one in error.errors(include_input=False)]
-        raise Misconfigured("\n".join(lines)) from error
+        raise Misconfigured(
+            "\n".join(lines), todo="`bmid settings` prints a file with every setting in it, and what it is for."
+        ) from error
     lines = [f"{_place(path, text, where)}: {'.'.join(where)}: {what}" for where, what in _contradictions(settings)]
     if lines:
-        raise Misconfigured("\n".join(lines))
+        raise Misconfigured(
+            "\n".join(lines), todo="`bmid settings` prints a file with every setting in it, and what it is for."
+        )
     return settings
 
 

@@ -31,8 +31,8 @@ __all__ = ["Root", "main"]
 
 EPILOG = """\b
 Exit codes: 0 done, 1 failed, 2 usage, 65 rejected or refused, 69 not
-reachable, 75 still running at the timeout, 77 not allowed; of a range the
-highest.
+reachable, 75 still running at the timeout, 77 not allowed, 78 unusable
+settings, 130 interrupted; of a range the highest.
 \b
 User and password: BMI_USER, BMI_PASSWORD or BMI_PASSWORD_FILE, or the file
 ~/.config/bmi/config.toml; never on the command line."""

@@ -67,7 +67,8 @@ def fetch_file(address: str, token: str, target: BinaryIO, progress: Callable[[i
         except httpx.TransportError as broken:
             error = _broken(address, broken)
         except OSError as broken:
-            raise DownloadFailed.of("download-failed", f"it can't be written: {broken.strerror or broken}") from None
+            detail = f"it can't be written: {broken.strerror or broken}"
+            raise DownloadFailed.of("download-failed", detail, "Make room, or name another place.") from None
         tries = 0 if fetch.done > before else tries + 1
         if tries == ATTEMPTS:
             raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bmid.errors import Problem
+from bmid.model.exit import Exit
 
 __all__ = [
     "BadSettings",
@@ -21,14 +22,14 @@ __all__ = [
 class PublishError(Exception):
     """A problem a person can act on. `exit_code` is what bmi-publish ends with."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[Exit] = Exit.FAILED
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
         self.problem = problem
 
     @classmethod
-    def of(cls, slug: str, detail: str, todo: str = "") -> PublishError:
+    def of(cls, slug: str, detail: str, todo: str) -> PublishError:
         """An error named by its problem's slug."""
         return cls(Problem.of(slug, detail, todo=todo))
 
@@ -36,13 +37,13 @@ class PublishError(Exception):
 class Unreachable(PublishError):
     """The broker, or whoever should answer, can't be reached within the time allowed."""
 
-    exit_code = 69
+    exit_code = Exit.UNAVAILABLE
 
 
 class NotAllowed(PublishError):
     """The broker knows us and says no."""
 
-    exit_code = 77
+    exit_code = Exit.FORBIDDEN
 
 
 class QueryFailed(PublishError):
@@ -60,7 +61,7 @@ class DownloadFailed(PublishError):
 class BadSettings(PublishError):
     """The settings can't be used."""
 
-    exit_code = 2
+    exit_code = Exit.MISCONFIGURED
 
 
 class Lost(Exception):

@@ -13,11 +13,11 @@ from bmi_publish.error import PublishError
 from bmi_publish.output import FORMATS
 from bmi_publish.report import complain
 from bmi_publish.settings import Settings, load
+from bmid.model.exit import Exit
 
 __all__ = ["common_options", "duration", "finish", "key_of", "project_of", "publish_options", "settings_of"]
 
 WAIT_TIMEOUT = 900.0
-INTERRUPTED = 130
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|)$", re.ASCII)
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -89,7 +89,7 @@ def finish(ctx: click.Context, work: Callable[[], int]) -> None:
         complain(error.problem)
         code = error.exit_code
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = Exit.INTERRUPTED
     if code:
         ctx.exit(code)
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from bmi_publish.ticket import Ticket
 from bmid.errors import Problem
 from bmid.messages.envelope import Envelope
+from bmid.model.exit import Exit
 
 __all__ = ["Result", "State"]
 
@@ -28,12 +29,12 @@ class State(StrEnum):
 
 
 EXIT_CODES = {
-    State.DONE: 0,
-    State.FAILED: 1,
-    State.REFUSED: 65,
-    State.REJECTED: 65,
-    State.RUNNING: 75,
-    State.UNSENT: 69,
+    State.DONE: Exit.DONE,
+    State.FAILED: Exit.FAILED,
+    State.REFUSED: Exit.REFUSED,
+    State.REJECTED: Exit.REFUSED,
+    State.RUNNING: Exit.RUNNING,
+    State.UNSENT: Exit.UNAVAILABLE,
 }
 
 
@@ -54,8 +55,8 @@ class Result:
         return self.state is State.DONE
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> Exit:
         """What bmi-publish ends with."""
         if self.state is State.REJECTED and self.problem and self.problem.slug in NOT_ALLOWED:
-            return 77
+            return Exit.FORBIDDEN
         return EXIT_CODES[self.state]

@@ -23,6 +23,7 @@ from bmi_publish.error import BadSettings, PublishError
 __all__ = ["Settings", "load"]
 
 DEFAULT_URL = "amqp://localhost/bmi"
+FILE = "See BMI_URL, BMI_PASSWORD_FILE and ~/.config/bmi/config.toml."
 KEYS = ("url", "user", "password", "password_file", "project", "source")
 
 
@@ -48,7 +49,7 @@ def load(given: Mapping[str, str | None], environment: Mapping[str, str], path: 
     values: dict[str, str] = {**_file(path), **_environment(environment), **{k: v for k, v in given.items() if v}}
     parts = urlsplit(values.get("url", DEFAULT_URL))
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-        raise _bad("the URL of the broker must have the form amqp://HOST/VHOST or amqps://HOST/VHOST")
+        raise _bad("the URL of the broker must have the form amqp://HOST/VHOST or amqps://HOST/VHOST", FILE)
     plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     user = values.get("user") or unquote(parts.username or "") or "guest"
     password = _password(values) or unquote(parts.password or "") or "guest"
@@ -62,7 +63,7 @@ def _password(values: Mapping[str, str]) -> str | None:
     try:
         return Path(values["password_file"]).expanduser().read_text().strip()
     except (OSError, ValueError) as error:
-        raise _bad(f"the password file {values['password_file']} can't be read: {_reason(error)}") from None
+        raise _bad(f"the password file {values['password_file']} can't be read: {_reason(error)}", FILE) from None
 
 
 def _default_path(environment: Mapping[str, str]) -> Path:
@@ -81,12 +82,12 @@ def _file(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise _bad(f"{path} can't be read: {_reason(error)}") from None
+        raise _bad(f"{path} can't be read: {_reason(error)}", FILE) from None
     for key, value in values.items():
         if key not in KEYS:
             raise _bad(f"{path}: unknown key {key}", f"Known keys: {', '.join(KEYS)}.")
         if not isinstance(value, str):
-            raise _bad(f"{path}: {key} must be text")
+            raise _bad(f"{path}: {key} must be text", 'Write it as KEY = "TEXT".')
     if mode & 0o007 and ("password" in values or urlsplit(values.get("url", "")).password):
         raise _bad(f"{path} holds a password and everybody may read it", f"Run: chmod o= {path}")
     return values
@@ -97,5 +98,5 @@ def _reason(error: Exception) -> str:
     return error.strerror or type(error).__name__ if isinstance(error, OSError) else "its text is not valid"
 
 
-def _bad(detail: str, todo: str = "") -> PublishError:
+def _bad(detail: str, todo: str) -> PublishError:
     return BadSettings.of("bad-settings", detail, todo)

@@ -41,7 +41,7 @@ def send_file(address: str, token: str, file: Path, progress: Callable[[int, int
         except _Later as error:
             later = error
         except OSError as error:
-            raise UploadFailed.of("upload-failed", f"{file}: {error.strerror or error}") from None
+            raise UploadFailed.of("upload-failed", f"{file}: {error.strerror or error}", "Look at that file.") from None
         else:
             return
         if attempt == ATTEMPTS:
@@ -91,4 +91,4 @@ def refusal_of(address: str, answer: httpx.Response, otherwise: str) -> Problem:
     slug = str(said.get("type", "")).rpartition(":")[2] or otherwise
     reason = str(said.get("detail") or said.get("title") or answer.reason_phrase)
     detail = f"{address} answered {answer.status_code}: {reason}"
-    return Problem.of(slug, detail, todo=str(said.get("todo", "")))
+    return Problem.of(slug, detail, todo=str(said.get("todo") or "Try again later, or ask the site's operator."))

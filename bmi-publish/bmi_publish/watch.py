@@ -137,7 +137,7 @@ def _problem(value: Any) -> Problem:
         return Problem.model_validate(value)
     except ValidationError:
         detail = str(value.get("detail", value)) if isinstance(value, dict) else "no reason was given"
-        return Problem.of("failed", detail)
+        return Problem.of("failed", detail, todo="`bmi-publish operation show` tells more.")
 
 
 def _boot_problem(boot: Mapping[str, Any]) -> Problem:

@@ -40,7 +40,9 @@ class Broker:
         except ValueError:
             port = 0
         if parts.scheme not in ("amqp", "amqps") or not parts.hostname or port == 0:
-            raise Misconfigured("the broker's URL is not of the form amqp://USER@HOST:PORT/VHOST")
+            raise Misconfigured(
+                "the broker's URL is not of the form amqp://USER@HOST:PORT/VHOST", todo="Write [broker] url so."
+            )
         tls = parts.scheme == "amqps"
         return cls(
             host=parts.hostname,
@@ -60,7 +62,10 @@ class Broker:
             try:
                 password = self.password_file.read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise Misconfigured(f"the broker's password file {self.password_file} can't be read") from error
+                raise Misconfigured(
+                    f"the broker's password file {self.password_file} can't be read",
+                    todo="Put the password there, readable for bmid alone.",
+                ) from error
         return ConnectionParameters(
             host=self.host,
             port=self.port,
@@ -81,5 +86,8 @@ class Broker:
         try:
             context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
         except (OSError, ssl.SSLError) as error:
-            raise Misconfigured(f"the broker's CA file {self.ca_file} can't be used") from error
+            raise Misconfigured(
+                f"the broker's CA file {self.ca_file} can't be used",
+                todo="Put the CAs there, as PEM and readable for bmid, or leave [broker] ca_file out.",
+            ) from error
         return SSLOptions(context, self.host)

@@ -75,7 +75,11 @@ class Link:
     def channel(self) -> BlockingChannel:
         """The open channel. TransientError where there is none: the broker may close it at any time."""
         if self._channel is None or not self._channel.is_open:
-            raise TransientError("broker-away", f"{self.name}: the channel is closed")
+            raise TransientError(
+                "broker-away",
+                f"{self.name}: the channel is closed",
+                todo="Look at RabbitMQ and its log; bmid connects again by itself.",
+            )
         return self._channel
 
     def ensure(self) -> float:
@@ -196,7 +200,7 @@ def translate(error: Exception, broker: Broker, name: str) -> BmiError:
             return Misconfigured(text, todo=_RIGHTS.replace("VHOST", broker.vhost).replace("USER", broker.user))
         if error.reply_code == 406 and "inequivalent" in error.reply_text:
             return Misconfigured(text, todo=_DIFFERS)
-        return TransientError("broker-away", text)
+        return TransientError("broker-away", text, todo="Look at RabbitMQ and its log; bmid connects again by itself.")
     reason: Any = next((part for part in reversed(error.args) if part), type(error).__name__)
     todo = "see whether RabbitMQ runs, and whether this head reaches it; nothing else needs to be done"
     return TransientError("broker-away", f"{name}: the broker at {where} can't be reached ({reason})", todo=todo)

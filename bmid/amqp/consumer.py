@@ -152,7 +152,11 @@ class Consumer:
         pause = max(0.0, self._resume - now)
         self.link.pump(min(timeout, pause) if self._held else timeout)
         if self._cancelled:
-            raise TransientError("consumer-cancelled", f"{self.link.name}: the queue {self._queue.name} has gone")
+            raise TransientError(
+                "consumer-cancelled",
+                f"{self.link.name}: the queue {self._queue.name} has gone",
+                todo="bmid declares it anew by itself. See who deletes queues: what was in it is lost.",
+            )
         if self._held and time.monotonic() >= self._resume:
             self._work(now + timeout)
         self._give_up()
@@ -235,7 +239,11 @@ class Consumer:
         held = time.monotonic() - self._stuck_since
         if held > HOLDS[min(self._holds, len(HOLDS) - 1)]:
             self._holds += 1
-            raise TransientError("not-accepted", f"{self.link.name}: nothing could be accepted for {held:.0f} s")
+            raise TransientError(
+                "not-accepted",
+                f"{self.link.name}: nothing could be accepted for {held:.0f} s",
+                todo="Look at the database: commands wait in the broker until it can keep them.",
+            )
 
 
 def _text(value: Any) -> str | None:

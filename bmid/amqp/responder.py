@@ -70,7 +70,11 @@ class Responder:
         try:
             self.link.pump(timeout)
             if self._cancelled:
-                raise TransientError("consumer-cancelled", f"{self.link.name}: the queue {self._queue.name} has gone")
+                raise TransientError(
+                    "consumer-cancelled",
+                    f"{self.link.name}: the queue {self._queue.name} has gone",
+                    todo="bmid declares it anew by itself. See who deletes queues: what was in it is lost.",
+                )
             while self._held:
                 tag, delivery = self._held.popleft()
                 answer = self._answer(delivery)

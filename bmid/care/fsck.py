@@ -14,7 +14,7 @@ from typing import Any
 
 from bmid.engine.auditor import Auditor
 from bmid.engine.submission import Submission
-from bmid.errors import Refused
+from bmid.errors import TransientError
 from bmid.handlers.reconcile_site import ReconcileSite
 from bmid.handlers.registry import discover
 from bmid.model.finding import Finding, Kind, Noted, Remedy, due
@@ -139,7 +139,7 @@ class Fsck:
         with self._database.write() as tx:
             names = [one.name for one in heads.every(tx) if one.alive(self._dead_after)]
             if not names:
-                raise Refused(
+                raise TransientError(
                     "no-home", "no head is alive that could mend anything", todo="Start bmid, then try again."
                 )
             first = self._head if self._head in names else names[0]

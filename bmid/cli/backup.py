@@ -14,10 +14,12 @@ import click
 from bmid.care.archive import Progress, Summary
 from bmid.care.backup import Backup
 from bmid.care.rebuild import Rebuild, shape
-from bmid.cli.terminal import output_option, print_result, read_settings
+from bmid.cli.terminal import output_option, print_result, print_rows, read_settings
+from bmid.model.exit import Exit
 
 __all__ = ["backup", "rebuild", "restore"]
 
+COLUMNS = ("PROJECT", "IMAGES", "MAPPED", "DISKS WITHOUT A NODE", "IN THE TRASH")
 FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
 
@@ -74,16 +76,11 @@ def rebuild(config: Path, from_storage: bool, site: str | None, dry_run: bool, o
         click.echo(json.dumps(found | {"dry_run": dry_run}, indent=2))
     else:
         _tell(found, dry_run)
-    sys.exit(1 if any(doubt.lost for doubt in made.doubts) else 0)
+    sys.exit(Exit.FAILED if any(doubt.lost for doubt in made.doubts) else Exit.DONE)
 
 
 def _tell(found: dict[str, Any], dry_run: bool) -> None:
-    columns = ("project", "images", "mapped", "disks without a node", "in the trash")
-    lines = [columns, *(tuple(str(row[column]) for column in columns) for row in found["projects"])]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
-    for number, line in enumerate(lines):
-        text = "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip()
-        click.echo(text if number else text.upper())
+    print_rows(found["projects"], "table", COLUMNS, lambda row: [str(row[name.lower()]) for name in COLUMNS])
     done = "would come back" if dry_run else "are back"
     heads = ", ".join(found["heads"]) or "no head"
     click.echo(f"\n{found['nodes']} mapped nodes {done}; their disks are at home on {heads}")

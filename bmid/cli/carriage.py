@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bmid.care.carriage import Addresses
-from bmid.errors import TransientError
+from bmid.model.exit import Exit
 from bmid.settings_file import load
 
 __all__ = ["carries"]
@@ -22,10 +22,6 @@ SOON = 4.0  # seconds: keepalived takes a script that is late for one that says 
 def carries(config: Path, address: str) -> None:
     """For keepalived: exits with 0 if this head is to have the address now, with 1 if not. Any other exit says that it
     can't be known: keep what you have."""
-    try:
-        wanted = Addresses(load(config), limit=SOON).carries(address)
-    except TransientError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+    wanted = Addresses(load(config), limit=SOON).carries(address)
     click.echo("yes" if wanted else "no")
-    sys.exit(0 if wanted else 1)
+    sys.exit(Exit.DONE if wanted else Exit.FAILED)

@@ -15,6 +15,7 @@ from bmid.bootstrap import Head
 from bmid.care.checkup import examine
 from bmid.cli.terminal import output_option, print_result, read_settings
 from bmid.database import make_database
+from bmid.model.exit import Exit
 
 __all__ = ["check", "migrate", "run"]
 
@@ -64,4 +65,4 @@ def check(config: Path, output: str) -> None:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part:{width}}  {finding.detail}")
             if finding.todo and not finding.ok:
                 click.echo(f"      {'':{width}}  {finding.todo}")
-    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+    sys.exit(Exit.DONE if all(finding.ok for finding in findings) else Exit.FAILED)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bmid.care.fsck import PATIENCE, Fsck, Report
-from bmid.cli.terminal import EX_UNAVAILABLE, output_option, read_settings, timeout_option
+from bmid.cli.terminal import output_option, read_settings, telling, timeout_option
+from bmid.model.exit import Exit
 from bmid.model.finding import Kind
 
 __all__ = ["fsck"]
-
-FOUND = 1  # the exit code that says that something is not as it should be
 
 
 @click.command()
@@ -34,32 +32,18 @@ def fsck(config: Path, repair: bool, timeout: float, only: tuple[str, ...], outp
     kinds = tuple(Kind(kind) for kind in only)
     checker = Fsck(read_settings(config))
     try:
-        failures = checker.repair(kinds, _teller(), timeout) if repair else []
+        with telling() as tell:
+            failures = checker.repair(kinds, tell, timeout) if repair else []
         report = checker.look(kinds)
     finally:
         checker.close()
-    if repair and sys.stderr.isatty():
-        click.echo(err=True)
     for failure in failures:
         click.echo(f"not mended: {failure}", err=True)
     if output == "json":
         click.echo(json.dumps(report.shape(), indent=2))
     else:
         _show(report)
-    sys.exit(FOUND if report.rows else 0 if report.whole else EX_UNAVAILABLE)
-
-
-def _teller() -> Callable[[str], None]:
-    """Each change is told, on a terminal in one line."""
-    told: list[str] = []
-    terminal = sys.stderr.isatty()
-
-    def tell(line: str) -> None:
-        if told[-1:] != [line]:
-            click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
-            told.append(line)
-
-    return tell
+    sys.exit(Exit.FAILED if report.rows else Exit.DONE if report.whole else Exit.UNAVAILABLE)
 
 
 def _show(report: Report) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from bmid.care.roster import Left, Roster
-from bmid.cli.terminal import output_option, print_result, print_rows, read_settings, timeout_option
+from bmid.cli.terminal import output_option, print_result, print_rows, read_settings, telling, timeout_option
+from bmid.model.exit import Exit
 
 __all__ = ["drain", "heads", "move", "portals", "undrain"]
 
@@ -50,7 +51,7 @@ def drain(config: Path, name: str, wait: bool, timeout: float, gone: bool, outpu
         click.echo(json.dumps({"head": name, "empty": not left, "bound": [*bound], **left.shape()}, indent=2))
     else:
         _tell(name, left, moves=bool(bound or left.arriving))
-    sys.exit(1 if left else 0)
+    sys.exit(Exit.FAILED if left else Exit.DONE)
 
 
 def _tell(name: str, left: Left, *, moves: bool) -> None:
@@ -109,15 +110,12 @@ def undrain(config: Path, name: str, output: str) -> None:
 
 
 def _wait(look: Callable[[], Left], seconds: float) -> Left:
-    """Look until nothing is left, or for so long; each change is told, on a terminal in one line."""
-    told, pause, terminal, end = "", threading.Event(), sys.stderr.isatty(), time.monotonic() + seconds
-    while (left := look()) and time.monotonic() < end:
-        if (line := _left(left)) != told:
-            click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
-            told = line
-        pause.wait(LOOK)
-    if terminal:
-        click.echo(err=True)
+    """Look until nothing is left, or for so long."""
+    pause, end = threading.Event(), time.monotonic() + seconds
+    with telling() as tell:
+        while (left := look()) and time.monotonic() < end:
+            tell(_left(left))
+            pause.wait(LOOK)
     return left
 
 

@@ -6,30 +6,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bmid.errors import BmiError, Misconfigured
+from bmid.errors import BmiError, Misconfigured, Refused, Rejected
+from bmid.model.exit import Exit
 
 if TYPE_CHECKING:
     from bmid.settings import Settings
 
 __all__ = [
-    "EX_UNAVAILABLE",
     "Commands",
     "output_option",
     "print_result",
     "print_rows",
     "read_settings",
+    "telling",
     "timeout_option",
 ]
-
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
 
 
 def read_settings(path: Path) -> Settings:
@@ -67,7 +67,21 @@ class Commands(click.Group):
             click.echo(f"bmid: {error}", err=True)
             if error.problem.todo:
                 click.echo(f"  {error.problem.todo}", err=True)
-            sys.exit(EX_CONFIG if isinstance(error, Misconfigured) else EX_UNAVAILABLE)
+            sys.exit(_code(error))
+        except KeyboardInterrupt:
+            sys.exit(Exit.INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # what click tells by itself
+        except Exception:
+            # Not 1, as Python would: that is an answer, of `head carries` the one that takes an address away.
+            traceback.print_exc()
+            sys.exit(Exit.BROKEN)
+
+
+def _code(error: BmiError) -> Exit:
+    if isinstance(error, Refused | Rejected):
+        return Exit.REFUSED
+    return Exit.MISCONFIGURED if isinstance(error, Misconfigured) else Exit.UNAVAILABLE
 
 
 def timeout_option(seconds: float, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -81,6 +95,24 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """How it is printed: for people, or for programs. Each command that has something to say takes it."""
     kinds = click.Choice(["table", "json"])
     return click.option("-o", "--output", type=kinds, default="table", show_default=True)(command)
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """How far it is, for whoever waits: each change is told, on a terminal in one line."""
+    told: list[str] = []
+    terminal = sys.stderr.isatty()
+
+    def tell(line: str) -> None:
+        if told[-1:] != [line]:
+            click.echo(f"\r{line}\x1b[K" if terminal else line, nl=not terminal, err=True)
+            told[:] = [line]
+
+    try:
+        yield tell
+    finally:
+        if told and terminal:
+            click.echo(err=True)
 
 
 def print_result(result: Mapping[str, Any], output: str, text: str) -> None:

@@ -23,7 +23,10 @@ def find(kind: str, name: str) -> EntryPoint:
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise Misconfigured(f"there is no {kind} driver {name!r}; there are {', '.join(sorted(found))}{hint}")
+        raise Misconfigured(
+            f"there is no {kind} driver {name!r}; there are {', '.join(sorted(found))}{hint}",
+            todo="Name one of these in the settings, or install the package that brings it.",
+        )
     return found[name]
 
 

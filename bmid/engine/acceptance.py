@@ -91,7 +91,7 @@ class Acceptance:
         return "ack"
 
     def _unreadable(self, letter: Letter, error: Unreadable) -> None:
-        rejection = Rejected("message-unreadable", str(error))
+        rejection = Rejected("message-unreadable", str(error), todo="Send it as docs/messages.md shows.")
         if not error.answerable:
             raise rejection
         names = ("id", "source", "type", "correlationid")

@@ -36,7 +36,7 @@ class Answerer:
         try:
             envelope = decode(letter.content_type, letter.headers, letter.body)
         except Unreadable as error:
-            raise Rejected("message-unreadable", str(error)) from error
+            raise Rejected("message-unreadable", str(error), todo="Send it as docs/messages.md shows.") from error
         handler = self._registry.queries.get(envelope.type)
         if handler is None:
             near = difflib.get_close_matches(envelope.type, self._registry.queries, n=1)
@@ -46,7 +46,7 @@ class Answerer:
             query = handler.query.model_validate(envelope.data)
         except ValidationError as error:
             reasons = [f"{'.'.join(map(str, one['loc'])) or 'data'}: {one['msg']}" for one in error.errors()]
-            raise Rejected("data-invalid", "; ".join(reasons)) from error
+            raise Rejected("data-invalid", "; ".join(reasons), todo="Its fields are in docs/messages.md.") from error
         with self._database.read() as tx:
             result = handler.answer(query, StoreView(tx, self._identity.dead_after))
             now = tx.now

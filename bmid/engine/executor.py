@@ -30,7 +30,11 @@ class StepFailed(Exception):
             return self.error
         log.error("step.crashed", step=self.step, exc_info=self.error)
         kind = type(self.error).__name__
-        return TransientError("unexpected", f"an unexpected {kind} in step {self.step}; see bmid's log")
+        return TransientError(
+            "unexpected",
+            f"an unexpected {kind} in step {self.step}; see bmid's log",
+            todo="It is tried again. Please report it, with what bmid's log says of this operation.",
+        )
 
 
 def apply(plan: Plan, world: World, pool: Executor) -> Wait | None:

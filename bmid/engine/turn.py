@@ -79,7 +79,11 @@ class Turn:
         """PermanentError for what concerns one machine alone, where another head has come to it: the same target or
         file may be there by right."""
         if local and home not in (None, head):
-            raise PermanentError("head-gone", f"head {home} is gone, and with it what this is about")
+            raise PermanentError(
+                "head-gone",
+                f"head {home} is gone, and with it what this is about",
+                todo="Nothing: it is looked after again when it is there.",
+            )
 
     def require_in_time(self, now: datetime) -> None:
         """Refused, where the sender doesn't want it any more."""

@@ -22,7 +22,7 @@ class HttpProblem(Exception):
         self.headers = dict(headers or {})
 
     @classmethod
-    def of(cls, status: int, slug: str, detail: str, todo: str = "", **headers: str) -> HttpProblem:
+    def of(cls, status: int, slug: str, detail: str, todo: str, **headers: str) -> HttpProblem:
         """By the problem's slug; headers as `Retry_After="5"`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status, Problem.of(slug, detail, todo=todo), named)

@@ -14,7 +14,9 @@ OPERATION = "019abc0f3a5c7d21b0c4e5f60718293a"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 PROBLEM = Problem.of("disk-in-place", "node n1 is mapped to disk n1-e5f60718293a of project p1", todo="Unmap it first.")
 GOLDEN_GONE = Problem.of("image-missing", f"there is no golden image-{OPERATION}", todo="Import it again.")
-BMC_DEAF = Problem.of("bmc-down", "the BMC at https://bmc-n1.example/redfish/v1/Systems/1 doesn't answer")
+BMC_DEAF = Problem.of(
+    "bmc-down", "the BMC at https://bmc-n1.example/redfish/v1/Systems/1 doesn't answer", todo="Look at it."
+)
 # By the field's name; "TYPE FIELD" for one message alone. Optional fields that are not here are left out.
 VALUES: Mapping[str, Any] = {
     "address": "10.77.0.11",

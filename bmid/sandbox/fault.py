@@ -105,7 +105,10 @@ class Faults:
 def _error(node: str, fault: Fault) -> BmiError:
     if fault.transient:
         return TransientError(
-            "sandbox-fault", f"node {node} has the label {FAIL}={fault.word}:{TRANSIENT}", delay=AGAIN
+            "sandbox-fault",
+            f"node {node} has the label {FAIL}={fault.word}:{TRANSIENT}",
+            delay=AGAIN,
+            todo="It is tried again, and goes well then: take the label off for none at all.",
         )
     if fault.word == "isolation":
         detail = f"node {node} is not allocated to the project: it has the label {FAIL}={fault.word}"

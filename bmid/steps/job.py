@@ -46,7 +46,7 @@ def follow(
     if stand.state is JobState.FAILED:
         slug, detail, again = stand.problem or ("child-failed", "the child process failed", True)
         if again:
-            raise TransientError(slug, detail)
+            raise TransientError(slug, detail, todo=todo)
         raise PermanentError(slug, detail, todo=todo)
     if told and stand.total:
         world.notes.progress(told, stand.total, stand.total)

@@ -36,7 +36,7 @@ class Conflict(TransientError):
     """Two transactions wanted the same thing; the later one looks again at once."""
 
     def __init__(self) -> None:
-        super().__init__("conflict", "two transactions wanted the same row", delay=0.0)
+        super().__init__("conflict", "two transactions wanted the same row", todo="Try again.", delay=0.0)
 
 
 class Tx:

@@ -223,4 +223,4 @@ def test_the_command_says_what_is_in_the_file(site: Settings, tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     assert "could be put back" in done.output
     done = run.invoke(main, ["--config", str(config), "restore", str(tmp_path / "one")])
-    assert (done.exit_code, "not empty" in done.output) == (69, True)
+    assert (done.exit_code, "not empty" in done.output) == (65, True)

@@ -85,7 +85,7 @@ def test_what_abandon_says_is_what_fsck_finds(any_house: House) -> None:
     ]
     assert run(house, "fsck").returncode == 1
     assert "abandoned" in run(house, "operations", "list", "--all").stdout
-    assert run(house, "operations", "abandon", one, "--reason", "again").returncode == 69
+    assert run(house, "operations", "abandon", one, "--reason", "again").returncode == 65
     assert house.did(UnmapNode(project=project, node=node, force=True))["changed"]
     assert printed(house, "fsck")["findings"] == []
     assert run(house, "fsck").returncode == 0
@@ -121,7 +121,7 @@ def test_a_broken_claim_is_taken_again(house: House) -> None:
     assert asked.returncode == 1
     assert "is alive" in asked.stderr
     assert run(house, "claims", "break", role["key"], "--reason", "a test", "--yes").returncode == 0
-    assert run(house, "claims", "break", "node:none", "--reason", "a test").returncode == 69
+    assert run(house, "claims", "break", "node:none", "--reason", "a test").returncode == 65
 
     def again() -> bool:
         rows = {row["key"]: row["epoch"] for row in printed(house, "claims", "list")}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bmid.cli.terminal import print_rows
+from bmid.cli.terminal import print_rows, telling
 
 ROWS = [{"key": "node:n1", "age": None}, {"key": "role:relay", "age": 7}]
 
@@ -25,3 +25,12 @@ def test_nothing_is_a_table_too_and_an_empty_list(capsys: pytest.CaptureFixture[
 def test_programs_get_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows(ROWS, "json", ("KEY",), lambda row: (row["key"],))
     assert json.loads(capsys.readouterr().out) == ROWS
+
+
+def test_who_waits_is_told_each_change_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, so that what a program reads has none of it."""
+    with telling() as tell:
+        for line in ("two are left", "two are left", "one is left"):
+            tell(line)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "two are left\none is left\n")

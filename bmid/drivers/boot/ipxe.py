@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bmid.drivers.base import Boot, BootEntry, Pointer
+from bmid.drivers.base.advice import NO_PLACE
 from bmid.drivers.boot.lease import release_lease
 from bmid.drivers.boot.neighbour import Neighbours
 from bmid.drivers.boot.script import (
@@ -52,7 +53,9 @@ class IpxeBoot(Boot):
         tries: int = 20,
     ) -> None:
         if dhcp not in {"own", "external"}:
-            raise Misconfigured(f"boot: dhcp is {dhcp!r}, and can be own or external")
+            raise Misconfigured(
+                f"boot: dhcp is {dhcp!r}, and can be own or external", todo="Set [boot] dhcp to one of them."
+            )
         self._root = tftp_root
         self._hosts = hosts_dir
         self._loaders = dict(loaders)
@@ -68,7 +71,7 @@ class IpxeBoot(Boot):
             self._prepare()
             for folder in (self._root, self._hosts) if self._own else (self._root,):
                 if not os.access(folder, os.W_OK):
-                    raise TransientError("boot-folder", f"{folder} can't be written to")
+                    raise TransientError("boot-folder", f"{folder} can't be written to", todo=NO_PLACE)
         if self._pid is not None and self._server() is None:
             raise TransientError(
                 "boot-server-down",
@@ -231,4 +234,4 @@ def _translated() -> Iterator[None]:
         yield
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise TransientError("boot-folder", f"{where}{error.strerror or error}") from None
+        raise TransientError("boot-folder", f"{where}{error.strerror or error}", todo=NO_PLACE) from None

@@ -147,4 +147,8 @@ def _validate(entry: BootEntry, names: Collection[str] | None = None) -> None:
 
 
 def _unfit(name: str) -> PermanentError:
-    return PermanentError("boot-value", f"a boot script or host entry can't hold this {name}")
+    return PermanentError(
+        "boot-value",
+        f"a boot script or host entry can't hold this {name}",
+        todo="Look at [boot], [network] and the addresses of [target] shards in the settings.",
+    )

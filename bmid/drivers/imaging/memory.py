@@ -25,7 +25,11 @@ _CHUNK = 1 << 20
 
 
 def _unwired(*_arguments: object) -> bytes:
-    raise PermanentError("imaging-failed", "this twin was not told how to reach the storage")
+    raise PermanentError(
+        "imaging-failed",
+        "this twin was not told how to reach the storage",
+        todo="Give this twin its ways to the storage.",
+    )
 
 
 class MemoryImaging(Imaging):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmid.drivers.base import Power, PowerAction, PowerState
+from bmid.drivers.base.advice import DOWN
 from bmid.errors import TransientError
 from bmid.model.entity import PowerAddress
 
@@ -69,5 +70,5 @@ class MemoryPower(Power):
             self.before(name, (bmc, *arguments))
         switch = self.switch(bmc.address)
         if switch.dead:
-            raise TransientError("bmc-down", f"the BMC at {bmc.address} can't be reached")
+            raise TransientError("bmc-down", f"the BMC at {bmc.address} can't be reached", todo=DOWN)
         return switch

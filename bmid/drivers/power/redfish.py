@@ -75,7 +75,11 @@ class RedfishPower(Power):
             allowed = system.get_allowed_reset_system_values()
             reset = next((reset for reset in _RESETS[action] if reset in allowed), None)
             if reset is None:
-                raise PermanentError("bmc-cannot", f"the BMC at {bmc.address} can't do {action}")
+                raise PermanentError(
+                    "bmc-cannot",
+                    f"the BMC at {bmc.address} can't do {action}",
+                    todo=_BY_HAND,
+                )
             try:
                 system.reset_system(reset)
             except (sushy_errors.BadRequestError, sushy_errors.HTTPError):
@@ -94,7 +98,11 @@ class RedfishPower(Power):
                 None,
                 sushy.BootSourceOverrideEnabled.DISABLED,
             ):
-                raise TransientError("bmc-boot-device", f"the BMC at {bmc.address} didn't keep the boot device")
+                raise TransientError(
+                    "bmc-boot-device",
+                    f"the BMC at {bmc.address} didn't keep the boot device",
+                    todo="It is tried again. If it stays so, let the node's firmware boot from the network first.",
+                )
 
     @contextmanager
     def _system(self, bmc: PowerAddress) -> Iterator[tuple[_Service, Any]]:
@@ -102,7 +110,11 @@ class RedfishPower(Power):
         base, path = _parts(bmc.address)
         turns = self._turns_of(base)
         if not turns.acquire(timeout=self._timeout):
-            raise TransientError("bmc-busy", f"no turn at the BMC at {base} within {self._timeout:g} s")
+            raise TransientError(
+                "bmc-busy",
+                f"no turn at the BMC at {base} within {self._timeout:g} s",
+                todo="It is tried again. A BMC that can take more calls at a time gets them by [power] per_bmc.",
+            )
         key = base, bmc.credential
         try:
             service = self._service(key, time.monotonic() + self._timeout)
@@ -198,17 +210,18 @@ def _parts(address: str) -> tuple[str, str]:
     return f"{url.scheme}://{url.netloc}", url.path
 
 
+_BY_HAND = "switch the node by hand, or send the command again with power none"
 # What the first fitting kind means: slug, whether a later try may work, what happened, what to do. Texts of the
 # library are not shown: they hold whatever the BMC sent.
 _TABLE: tuple[tuple[type[Exception], str, bool, str, str], ...] = (
     (sushy_errors.AccessError, "bmc-access", False, "refused our log-in", "see the node's credential"),
     (sushy_errors.ResourceNotFoundError, "bmc-no-system", False, "has no such system", "see the node's address"),
-    (sushy_errors.ServerSideError, "bmc-busy", True, "failed inside", ""),
-    (sushy_errors.HTTPError, "bmc-refused", True, "refused the request", ""),
+    (sushy_errors.ServerSideError, "bmc-busy", True, "failed inside", "see its own log; often it has to be restarted"),
+    (sushy_errors.HTTPError, "bmc-refused", True, "refused the request", "see its own log"),
     (sushy_errors.ConnectionError, "bmc-down", True, "can't be reached in time", "see its network and certificate"),
-    (sushy_errors.InvalidParameterValueError, "bmc-cannot", False, "can't do what was asked", ""),
-    (sushy_errors.MissingActionError, "bmc-cannot", False, "can't switch power", ""),
-    (Exception, "bmc-garbled", True, "answered something that isn't Redfish", ""),
+    (sushy_errors.InvalidParameterValueError, "bmc-cannot", False, "can't do what was asked", _BY_HAND),
+    (sushy_errors.MissingActionError, "bmc-cannot", False, "can't switch power", _BY_HAND),
+    (Exception, "bmc-garbled", True, "answered something that isn't Redfish", "see what answers there"),
 )
 
 

@@ -30,7 +30,11 @@ def plain(addresses: str) -> str:
     """A client's address as the blocklist takes it: IP:PORT/NONCE. TransientError if there is none in it."""
     found = _ADDRESS.search(addresses)
     if found is None:
-        raise TransientError("storage-error", f"Ceph says that our address is {addresses}")
+        raise TransientError(
+            "storage-error",
+            f"Ceph says that our address is {addresses}",
+            todo="It is tried again. If it stays so, look at Ceph: `ceph -s`, and the log of its monitors.",
+        )
     return found.group()
 
 
@@ -53,7 +57,11 @@ class CephSession:
         code, output, text = self.cluster.mon_command(json.dumps({**words, "format": "json"}), b"")
         if code:
             slug = "storage-timeout" if code == -110 else "storage-error"
-            raise TransientError(slug, f"Ceph's monitors answer {code} to {words['prefix']}: {text}")
+            raise TransientError(
+                slug,
+                f"Ceph's monitors answer {code} to {words['prefix']}: {text}",
+                todo="It is tried again. If it stays so, look at Ceph: `ceph -s`, and the log of its monitors.",
+            )
         return json.loads(output) if output.strip() else None
 
 
@@ -111,7 +119,9 @@ class CephConnection:
                 # While this thread queued another one tried in vain: waiting out the same timeout once for each
                 # thread would hold the last one for many minutes.
                 if self._attempts > seen and self._failure is not None:
-                    raise TransientError(self._failure.problem.slug, self._failure.problem.detail)
+                    raise TransientError(
+                        self._failure.problem.slug, self._failure.problem.detail, todo=self._failure.problem.todo
+                    )
             session, failure = self._open()
             with self._lock:
                 self._attempts += 1

@@ -10,6 +10,7 @@ from typing import Any
 import rados
 import rbd
 
+from bmid.drivers.base.advice import IN_USE, MISSING
 from bmid.errors import BmiError, PermanentError, TransientError
 
 __all__ = ["CEPH_ERRORS", "CONNECTION_LOST", "translate"]
@@ -27,6 +28,7 @@ CONNECTION_LOST: tuple[Any, ...] = (
 
 _FREE_SPACE = "Free space in the pool, or raise its quota; remove disks and images that nobody needs."
 _REACH = "See whether monitors and OSDs are up (`ceph status`), and whether this head reaches them."
+_BUSY = "It is tried again. If it stays so, `rbd status` and `rbd lock ls` show who has it."
 _CAPS = "Give the user the capabilities mon 'profile rbd' and osd 'profile rbd pool=POOL'."
 
 # First match wins, so special classes stand before their parents.
@@ -36,7 +38,7 @@ _TABLE: tuple[tuple[tuple[Any, ...], type[BmiError], str, str, str], ...] = (
         TransientError,
         "storage-fenced",
         "this head's connection to Ceph was shut down or blocklisted; a new one will be opened",
-        "",
+        "It is tried again. If nobody meant to cut this head off, see `ceph osd blocklist ls`.",
     ),
     (
         (rados.NoSpace, rbd.NoSpace, rbd.DiskQuotaExceeded),
@@ -52,20 +54,20 @@ _TABLE: tuple[tuple[tuple[Any, ...], type[BmiError], str, str, str], ...] = (
         "Ceph did not answer in time",
         _REACH,
     ),
-    ((rbd.ImageBusy,), TransientError, "storage-busy", "another client still has the image open", ""),
+    ((rbd.ImageBusy,), TransientError, "storage-busy", "another client still has the image open", _BUSY),
     (
         (rbd.ReadOnlyImage,),
         TransientError,
         "storage-busy",
         "another client holds the lock of the image and does not hand it over",
-        "",
+        _BUSY,
     ),
     (
         (rbd.ImageHasSnapshots,),
         PermanentError,
         "image-in-use",
         "the image still has snapshots that clones hang on",
-        "Remove the disks made from it first.",
+        IN_USE,
     ),
     (
         (rbd.PermissionError, rados.PermissionError, rados.PermissionDeniedError),
@@ -79,7 +81,7 @@ _TABLE: tuple[tuple[tuple[Any, ...], type[BmiError], str, str, str], ...] = (
         PermanentError,
         "storage-missing",
         "an image that should be in the pool is not there",
-        "",
+        MISSING,
     ),
     (
         (rados.ObjectNotFound,),

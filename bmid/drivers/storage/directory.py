@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, TrashEntry, Usage
+from bmid.drivers.base.advice import IN_USE, MISSING, SEALED
 from bmid.drivers.storage.directory_file import read_json, translated, unsupported, write_json
 from bmid.drivers.storage.directory_inventory import inventory
 from bmid.drivers.storage.directory_trash import entries, fetch, purge, throw
@@ -92,7 +93,7 @@ class DirectoryStorage(Storage):
             disks = [path.stem for path in self._disks.glob("*.raw") if self._origin(path) == image]
             if disks:
                 detail = f"{len(disks)} disks hang on image {image}: {', '.join(disks[:5])}"
-                todo = "Remove the disks made from it first."
+                todo = IN_USE
                 raise PermanentError("image-in-use", detail, todo=todo, disks=disks)
             throw(self._trash, "image", self._images / f"{image}.raw")
 
@@ -112,7 +113,7 @@ class DirectoryStorage(Storage):
         with translated():
             self._prepare()
             if not path.exists():
-                raise PermanentError("storage-missing", f"there is no disk {disk} in {self._folder}")
+                raise PermanentError("storage-missing", f"there is no disk {disk} in {self._folder}", todo=MISSING)
             if not os.path.lexists(frozen):
                 if self.capabilities.cow:
                     clone_file(path, frozen)
@@ -127,7 +128,7 @@ class DirectoryStorage(Storage):
         frozen = self._frozen(disk, snapshot)
         with translated():
             if not frozen.exists():
-                raise PermanentError("storage-missing", f"there is no snapshot {snapshot} of disk {disk}")
+                raise PermanentError("storage-missing", f"there is no snapshot {snapshot} of disk {disk}", todo=MISSING)
             if self.capabilities.cow:
                 clone_file(frozen, self._unsealed(image))
                 return None
@@ -161,7 +162,7 @@ class DirectoryStorage(Storage):
         path = self._disks / f"{disk}.raw"
         with translated():
             if not path.exists():
-                raise PermanentError("storage-missing", f"there is no disk {disk} in {self._folder}")
+                raise PermanentError("storage-missing", f"there is no disk {disk} in {self._folder}", todo=MISSING)
             write_json(path.with_suffix(".json"), {"image": self._origin(path), "metadata": dict(metadata)})
 
     def discard(self, disk: str, metadata: Mapping[str, object]) -> None:
@@ -219,7 +220,7 @@ class DirectoryStorage(Storage):
     def _unsealed(self, image: str) -> Path:
         """Where an image is to be made, in the place of an unfinished one."""
         if self.sealed(image):
-            raise PermanentError("image-sealed", f"image {image} is golden already")
+            raise PermanentError("image-sealed", f"image {image} is golden already", todo=SEALED)
         return self._images / f"{image}.raw"
 
     def _origin(self, path: Path) -> object:

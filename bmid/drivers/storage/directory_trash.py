@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bmid.drivers.base import TrashEntry
+from bmid.drivers.base.advice import UNTRASHED
 from bmid.drivers.storage.directory_file import read_json, write_json
 from bmid.drivers.storage.sparse import sync_folder
 from bmid.errors import PermanentError
@@ -46,7 +47,9 @@ def fetch(trash: Path, kind: str, path: Path) -> None:
         gone.rename(path)
         sync_folder(path.parent)
     if not (path.exists() and told.exists()):
-        raise PermanentError("trash-missing", f"{kind} {path.stem} is not whole in the trash of {trash.parent}")
+        raise PermanentError(
+            "trash-missing", f"{kind} {path.stem} is not whole in the trash of {trash.parent}", todo=UNTRASHED
+        )
     gone.with_suffix(".json").unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, TrashEntry, Usage
+from bmid.drivers.base.advice import IN_USE, MISSING, SEALED, UNCLEAR, UNTRASHED
 from bmid.drivers.storage.memory_content import SCHEME, Content
 from bmid.drivers.storage.memory_side import Disk, Gone, Image, Memory
 from bmid.errors import PermanentError, TransientError
@@ -58,14 +59,14 @@ class MemoryStorage(Memory, Storage):
         self._before("read_image", (image, offset, length))
         with self._lock:
             if (found := self._images.get(image)) is None:
-                raise PermanentError("storage-missing", f"there is no image {image}")
+                raise PermanentError("storage-missing", f"there is no image {image}", todo=MISSING)
             return found.content.read(offset, length)
 
     def seal_image(self, image: str, metadata: Mapping[str, object]) -> None:
         self._before("seal_image", (image, metadata))
         with self._lock:
             if image not in self._images:
-                raise PermanentError("storage-missing", f"there is no image {image}")
+                raise PermanentError("storage-missing", f"there is no image {image}", todo=MISSING)
             self._images[image].metadata = dict(metadata)
 
     def sealed(self, image: str) -> bool:
@@ -80,7 +81,7 @@ class MemoryStorage(Memory, Storage):
             images = [name for name, other in self._images.items() if other.parent == image]
             if disks or images:
                 detail = f"on image {image} hang {', '.join([*disks, *images][:5])}"
-                todo = "Remove the disks and images made from it first."
+                todo = IN_USE
                 raise PermanentError("image-in-use", detail, todo=todo, disks=disks, images=images)
             if gone := self._images.pop(image, None):
                 self._trash.append(Gone("image", image, gone))
@@ -92,7 +93,11 @@ class MemoryStorage(Memory, Storage):
         self._before("clone_image", (image, copy))
         with self._lock:
             if not self.capabilities.cow:
-                raise PermanentError("clone-unsupported", "this storage can't share bytes between images")
+                raise PermanentError(
+                    "clone-unsupported",
+                    "this storage can't share bytes between images",
+                    todo="Have it copied: this storage shares no bytes.",
+                )
             self._begin(copy, self._golden(image).content.copy(), image)
 
     def freeze(self, disk: str, snapshot: str) -> None:
@@ -167,7 +172,7 @@ class MemoryStorage(Memory, Storage):
             owners = self._disks[disk].owners if disk in self._disks else ()
         if len(owners) != 1:
             detail = f"disk {disk} is open at {len(owners)} clients: {sorted(owners)}"
-            raise TransientError("owner-unclear", detail, clients=sorted(owners))
+            raise TransientError("owner-unclear", detail, clients=sorted(owners), todo=UNCLEAR)
         return owners[0]
 
     def fence(self, disk: str, recorded: Collection[str]) -> None:
@@ -206,7 +211,7 @@ class MemoryStorage(Memory, Storage):
                 self._trash.remove(found[-1])
                 things[identity] = found[-1].thing
             elif identity not in things:
-                raise PermanentError("trash-missing", f"{kind} {identity} is not in the trash")
+                raise PermanentError("trash-missing", f"{kind} {identity} is not in the trash", todo=UNTRASHED)
 
     def purge(self, entry: TrashEntry) -> bool:
         self._before("purge", (entry,))
@@ -231,5 +236,5 @@ class MemoryStorage(Memory, Storage):
     def _begin(self, image: str, content: Content, parent: str | None) -> None:
         """An unsealed image, in the place of an unfinished one."""
         if self._sealed(image):
-            raise PermanentError("image-sealed", f"image {image} is golden already")
+            raise PermanentError("image-sealed", f"image {image} is golden already", todo=SEALED)
         self._images[image] = Image(content, None, parent)

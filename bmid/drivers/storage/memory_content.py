@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bmid.drivers.base import Foreign
+from bmid.drivers.base.advice import MISSING
 from bmid.errors import PermanentError
 
 __all__ = ["SCHEME", "Content", "ForeignPools"]
@@ -87,7 +88,11 @@ class ForeignPools:
         place = f"{SCHEME}{pool}/{image}" + (f"@{snapshot}" if snapshot is not None else "")
         content = self.content(place)
         if content is None:
-            raise PermanentError("source-unknown", f"there is no {place.removeprefix(SCHEME)}")
+            raise PermanentError(
+                "source-unknown",
+                f"there is no {place.removeprefix(SCHEME)}",
+                todo="Look for its name where it comes from.",
+            )
         if snapshot is None and self._images[pool, image].held:
             raise PermanentError("source-in-use", f"somebody has {pool}/{image} open", todo="Name a snapshot of it.")
         return Foreign(place, content.size)
@@ -103,7 +108,7 @@ class ForeignPools:
         """As the port says."""
         strange = self._images.get((pool, image))
         if strange is None:
-            raise PermanentError("storage-missing", f"there is no {pool}/{image}")
+            raise PermanentError("storage-missing", f"there is no {pool}/{image}", todo=MISSING)
         if strange.mark == mark:
             strange.mark = None
 

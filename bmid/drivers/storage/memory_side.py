@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 
 from bmid.drivers.base import Errand
+from bmid.drivers.base.advice import MISSING
 from bmid.drivers.storage.memory_content import SCHEME, Content, ForeignPools
 from bmid.errors import PermanentError, TransientError
 
@@ -71,7 +72,11 @@ class Memory:
         """What a target does: the client at this address has the disk open from now on. A fenced one can't."""
         with self._lock:
             if address in self._fenced:
-                raise PermanentError("storage-fenced", f"{address} is in the blocklist")
+                raise PermanentError(
+                    "storage-fenced",
+                    f"{address} is in the blocklist",
+                    todo="It is tried again, by a client of its own.",
+                )
             stored = self._disks[disk]
             self._disks[disk] = replace(stored, owners=(*stored.owners, address))
 
@@ -111,7 +116,7 @@ class Memory:
         with self._lock:
             found = self._snapshot(disk, snapshot)
             if image not in self._images:
-                raise PermanentError("storage-missing", f"there is no image {image}")
+                raise PermanentError("storage-missing", f"there is no image {image}", todo=MISSING)
             self._images[image].content = found.copy()
 
     def put_foreign(
@@ -140,12 +145,12 @@ class Memory:
 
     def _disk(self, disk: str) -> Disk:
         if disk not in self._disks:
-            raise PermanentError("storage-missing", f"there is no disk {disk}")
+            raise PermanentError("storage-missing", f"there is no disk {disk}", todo=MISSING)
         return self._disks[disk]
 
     def _snapshot(self, disk: str, snapshot: str) -> Content:
         if snapshot not in self._disk(disk).snapshots:
-            raise PermanentError("storage-missing", f"there is no snapshot {snapshot} of disk {disk}")
+            raise PermanentError("storage-missing", f"there is no snapshot {snapshot} of disk {disk}", todo=MISSING)
         return self._disks[disk].snapshots[snapshot]
 
     def _content(self, place: str) -> Content:
@@ -153,7 +158,7 @@ class Memory:
         if stored := self._images.get(name) or self._disks.get(name):
             return stored.content
         if (content := self._foreign.content(place)) is None:
-            raise PermanentError("storage-missing", f"there is nothing at {place}")
+            raise PermanentError("storage-missing", f"there is nothing at {place}", todo=MISSING)
         return content
 
     def _used(self) -> int:

@@ -16,6 +16,7 @@ import rados
 import rbd
 
 from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabilities, Stored, TrashEntry, Usage
+from bmid.drivers.base.advice import IN_USE, UNCLEAR
 from bmid.drivers.storage import rbd_copy
 from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
 from bmid.drivers.storage.rbd_fence import cut_off, fence, watchers
@@ -180,7 +181,7 @@ class RbdStorage(Storage):
             found = watchers(ceph, disk_name(disk))
         if len(found) != 1:
             detail = f"disk {disk} is open at {len(found)} clients: {sorted(found)}"
-            raise TransientError("owner-unclear", detail, clients=sorted(found))
+            raise TransientError("owner-unclear", detail, clients=sorted(found), todo=UNCLEAR)
         return found[0]
 
     def fence(self, disk: str, recorded: Collection[str]) -> None:
@@ -246,5 +247,4 @@ def _in_use(image: str, clones: list[str]) -> PermanentError:
     disks = [clone.removeprefix("disk-") for clone in clones if clone.startswith("disk-")]
     images = [clone.removeprefix("image-") for clone in clones if not clone.startswith("disk-")]
     detail = f"on image {image} hang {', '.join([*disks, *images][:5])}{' ...' if clones[5:] else ''}"
-    todo = "Remove the disks and images made from it first."
-    return PermanentError("image-in-use", detail, todo=todo, disks=disks, images=images)
+    return PermanentError("image-in-use", detail, todo=IN_USE, disks=disks, images=images)

@@ -13,6 +13,7 @@ from contextlib import suppress
 import rbd
 
 from bmid.drivers.base import Errand
+from bmid.drivers.base.advice import MISSING
 from bmid.drivers.storage.ceph_connection import CephSession
 from bmid.drivers.storage.rbd_image import (
     DISK_KEY,
@@ -63,7 +64,9 @@ def duplicate(ceph: CephSession, disk: str, snapshot: str, image: str, access: A
     source_id = identity(ceph.pool, disk_name(disk))
     number = None if source_id is None else read_snapshots(ceph.pool, source_id).get(_frozen(snapshot))
     if source_id is None or number is None:
-        raise PermanentError("storage-missing", f"there is no {disk_name(disk)}@{_frozen(snapshot)} in the pool")
+        raise PermanentError(
+            "storage-missing", f"there is no {disk_name(disk)}@{_frozen(snapshot)} in the pool", todo=MISSING
+        )
     size = read_size(ceph.pool, source_id, number)
     make_way(ceph, image_name(image), access.timeout)
     source, destination = f"{pool}/{disk_name(disk)}@{_frozen(snapshot)}", f"{pool}/{image_name(image)}"
@@ -99,7 +102,11 @@ def _require(ceph: CephSession, name: str, there: Set[str], gone: Set[str]) -> N
     """That an image has those snapshots and not these, whatever librbd said. TransientError `storage-timeout`."""
     found = snapshots_of(ceph, name).keys()
     if wrong := sorted(there - found | gone & found):
-        raise TransientError("storage-timeout", f"{name}@{wrong[0]} is not as Ceph says that it made it")
+        raise TransientError(
+            "storage-timeout",
+            f"{name}@{wrong[0]} is not as Ceph says that it made it",
+            todo="It is tried again. If it stays so, look at Ceph: `ceph -s`.",
+        )
 
 
 def _frozen(snapshot: str) -> str:

@@ -47,7 +47,11 @@ def fence(ceph: CephSession, name: str, recorded: Collection[str], timeout: floa
     # With the new map, whatever we ask of an OSD makes it take that map first.
     ceph.cluster.wait_for_latest_osdmap()
     if missing := addresses - _listed(ceph):
-        raise TransientError("fence-unverified", f"not in Ceph's blocklist: {', '.join(sorted(missing))}")
+        raise TransientError(
+            "fence-unverified",
+            f"not in Ceph's blocklist: {', '.join(sorted(missing))}",
+            todo="Nothing is exported until it is. Look at Ceph's monitors: `ceph osd blocklist ls`.",
+        )
     _await_silence(ceph, name, timeout)
 
 
@@ -81,5 +85,9 @@ def _await_silence(ceph: CephSession, name: str, timeout: float) -> None:
     deadline = monotonic() + timeout
     while left := _present(ceph, name):
         if monotonic() > deadline:
-            raise TransientError("fence-unverified", f"{name} is still open at {', '.join(sorted(left))}")
+            raise TransientError(
+                "fence-unverified",
+                f"{name} is still open at {', '.join(sorted(left))}",
+                todo="Nothing is exported until it is. Look at Ceph's monitors: `ceph osd blocklist ls`.",
+            )
         Event().wait(_PAUSE)

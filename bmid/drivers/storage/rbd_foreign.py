@@ -108,7 +108,11 @@ def _create(ceph: CephSession, image: str, size: int, mark: str) -> None:
 def _release(ceph: CephSession, image: str, mark: str) -> None:
     identifier = identity(ceph.pool, image)
     if identifier is None:
-        raise PermanentError("storage-missing", f"there is no {image} in pool {ceph.pool.name}")
+        raise PermanentError(
+            "storage-missing",
+            f"there is no {image} in pool {ceph.pool.name}",
+            todo="Export it again; whoever keeps that pool removed it meanwhile.",
+        )
     if _marked(ceph, image, mark):
         remove_metadata(ceph.pool, identifier, _KEY)
 

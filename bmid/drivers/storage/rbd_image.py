@@ -12,6 +12,7 @@ from pathlib import Path
 
 import rbd
 
+from bmid.drivers.base.advice import MISSING, SEALED
 from bmid.drivers.storage.ceph_connection import CephSession
 from bmid.drivers.storage.rbd_fence import fence
 from bmid.drivers.storage.rbd_metadata import identity, read_snapshots, unlist, write_metadata
@@ -119,7 +120,7 @@ def describe(ceph: CephSession, name: str, key: str, metadata: Mapping[str, obje
     """Set one value of metadata. PermanentError `storage-missing`."""
     image = identity(ceph.pool, name)
     if image is None or not write_metadata(ceph.pool, image, key, metadata):
-        raise PermanentError("storage-missing", f"there is no {name} in the pool")
+        raise PermanentError("storage-missing", f"there is no {name} in the pool", todo=MISSING)
 
 
 def make_way(ceph: CephSession, name: str, timeout: float) -> None:
@@ -128,7 +129,7 @@ def make_way(ceph: CephSession, name: str, timeout: float) -> None:
         unlist(ceph.pool, name)
         return
     if is_sealed(ceph, name):
-        raise PermanentError("image-sealed", f"{name} is golden already")
+        raise PermanentError("image-sealed", f"{name} is golden already", todo=SEALED)
     drop(ceph, name, timeout)
 
 
@@ -150,7 +151,11 @@ def sweep(ceph: CephSession, name: str) -> None:
         with suppress(rbd.ImageNotFound):
             rbd.RBD().remove(ceph.pool, name)
         if identity(ceph.pool, name) is not None:
-            raise TransientError("storage-busy", f"{name} can be neither opened nor removed")
+            raise TransientError(
+                "storage-busy",
+                f"{name} can be neither opened nor removed",
+                todo="It is tried again. If it stays so, `rbd status` and `rbd trash ls` show who has it open.",
+            )
     unlist(ceph.pool, name)
 
 

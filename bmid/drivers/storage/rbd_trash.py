@@ -24,6 +24,7 @@ import rados
 import rbd
 
 from bmid.drivers.base import TrashEntry
+from bmid.drivers.base.advice import UNTRASHED
 from bmid.drivers.storage.rbd_image import DISK_KEY, GOLDEN, IMAGE_KEY
 from bmid.drivers.storage.rbd_metadata import encoded, identity, read_metadata, read_snapshots
 from bmid.errors import PermanentError, TransientError
@@ -64,7 +65,7 @@ class Trash:
         if whole:
             self._fetch(pool, name, whole[-1])
         elif identity(pool, name) is None:
-            raise PermanentError("trash-missing", f"{name} is not whole in the trash of the pool")
+            raise PermanentError("trash-missing", f"{name} is not whole in the trash of the pool", todo=UNTRASHED)
         if kind == "disk":
             _thaw(pool, name)
 
@@ -74,7 +75,12 @@ class Trash:
         except (rbd.InvalidArgument, rbd.OSError) as error:
             if not self._finish(pool, name, entry):
                 detail = f"the move of {name} into the trash has not ended ({error})"
-                raise TransientError("storage-busy", detail, delay=5) from error
+                raise TransientError(
+                    "storage-busy",
+                    detail,
+                    delay=5,
+                    todo="It is tried again. If it stays so, `rbd status` and `rbd trash ls` show who has it open.",
+                ) from error
             rbd.RBD().trash_restore(pool, entry, name)
 
     def remove(self, pool: rados.Ioctx, entry: TrashEntry) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bmid.drivers.base import Export, ExportStatus, Session, Target
+from bmid.drivers.base.advice import ABSENT
 from bmid.errors import PermanentError, TransientError
 
 __all__ = ["MemoryTarget"]
@@ -59,7 +60,9 @@ class MemoryTarget(Target):
         with self._reached(shard):
             standing = self._standing[shard].get(export.number)
             if standing is None or standing.export.iqn != export.iqn:
-                raise TransientError("target-absent", f"target {export.number} isn't {export.iqn} (any more)")
+                raise TransientError(
+                    "target-absent", f"target {export.number} isn't {export.iqn} (any more)", todo=ABSENT
+                )
             standing.export = replace(export, backing=standing.export.backing, seed=standing.export.seed)
             standing.open = True
 
@@ -134,12 +137,20 @@ class MemoryTarget(Target):
     def _reached(self, shard: str) -> threading.RLock:
         self._known(shard)
         if shard in self.down:
-            raise TransientError("target-down", f"shard {shard} is down")
+            raise TransientError(
+                "target-down",
+                f"shard {shard} is down",
+                todo="Look at this tgtd; its targets are put back when it answers.",
+            )
         return self._lock
 
     def _known(self, shard: str) -> None:
         if shard not in self._standing:
-            raise PermanentError("shard-unknown", f"there is no target shard {shard!r} here")
+            raise PermanentError(
+                "shard-unknown",
+                f"there is no target shard {shard!r} here",
+                todo="Give this head a tgtd of that name in its settings.",
+            )
 
 
 def _status(standing: _Standing) -> ExportStatus:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bmid.drivers.base import Backing, Export, ExportStatus, Target
+from bmid.drivers.base.advice import ABSENT, VALUE
 from bmid.drivers.target.tgt_socket import Answer, Mode, Op, TgtSocket
 from bmid.drivers.target.tgt_text import parse_accounts, parse_connections
 from bmid.drivers.target.tgt_view import TgtView
@@ -140,7 +141,7 @@ class _Daemon:
         number, user = export.number, f"user={export.user}"
         facts = self.view.facts(number)
         if facts is None or facts.iqn != export.iqn:
-            raise TransientError("target-absent", f"target {number} isn't {export.iqn} (any more)")
+            raise TransientError("target-absent", f"target {number} isn't {export.iqn} (any more)", todo=ABSENT)
         self.view.mark(number)  # should we end half-way, nobody takes this target for what it was
         self._add_account(export)
         self._socket.ask(Mode.ACCOUNT, Op.BIND, number, user, accept=(Answer.USER_EXISTS,))
@@ -160,7 +161,11 @@ class _Daemon:
         if holders == [export.number]:
             return  # admitted before, and this account came after its target
         if holders:
-            raise TransientError("target-account", f"account {export.user} is bound to targets {holders}")
+            raise TransientError(
+                "target-account",
+                f"account {export.user} is bound to targets {holders}",
+                todo="It is tried again. If it stays so, `tgtadm --mode account --op show` shows who made it so.",
+            )
         self._drop_account(export.user)
         self._socket.ask(Mode.ACCOUNT, Op.NEW, parameters=text)
 
@@ -217,7 +222,7 @@ def _validate(export: Export) -> None:
     for name, value in values.items():
         if not _VALUE.fullmatch(value):
             raise PermanentError(
-                "target-value", f"tgtd can't take this {name}: empty, or with a comma or control character"
+                "target-value", f"tgtd can't take this {name}: empty, or with a comma or control character", todo=VALUE
             )
     if any(" " in value for value in (export.iqn, export.address, export.user)):
-        raise PermanentError("target-value", "an IQN, an address or a user has no space")
+        raise PermanentError("target-value", "an IQN, an address or a user has no space", todo=VALUE)

@@ -127,7 +127,11 @@ class TgtSocket:
             reply = self._read(link)
         code, length = _REPLY.unpack_from(reply)
         if length != len(reply):
-            raise TransientError("target-garbled", f"tgtd at {self.path} cut its answer short")
+            raise TransientError(
+                "target-garbled",
+                f"tgtd at {self.path} cut its answer short",
+                todo="It is tried again. If it stays so, see whether bmid knows this tgtd's version: `bmid check`.",
+            )
         return code, reply[_REPLY.size :].rstrip(b"\0").decode(errors="replace")
 
     def _read(self, link: socket.socket) -> bytes:

@@ -184,4 +184,8 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _garbled(what: str) -> TransientError:
-    return TransientError("target-garbled", f"tgtd's answer can't be read: {what}")
+    return TransientError(
+        "target-garbled",
+        f"tgtd's answer can't be read: {what}",
+        todo="It is tried again. If it stays so, see whether bmid knows this tgtd's version: `bmid check`.",
+    )
