@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from bmi_publish import Ticket, Unreachable
 from bmid.handlers.list_projects import ListProjects
 from lab.rabbitmq import RabbitMQ
 from tests.support.bmid import building
+from tests.support.command_line import persistent
 from tests.support.lossy import lossy
 from tests.support.proxy import Proxy
 from tests.support.service import running
-from tests.support.traffic import Busy
+from tests.support.traffic import Busy, require_told
 
 PING: dict[str, dict[str, object]] = {"broker": {"ping_every": 1.0, "ping_limit": 3.0}}
+MINUTE = 60.0
 
 
 class Site(Busy):
@@ -73,11 +79,12 @@ def test_a_deleted_queue_is_made_again(site: Site) -> None:
         time.sleep(2)
 
 
-def test_a_broker_out_of_memory_is_waited_for(site: Site) -> None:
-    with site.going_on():
+@pytest.mark.parametrize("seconds", [4, pytest.param(40, marks=pytest.mark.long, id="until-connections-give-up")])
+def test_a_broker_out_of_memory_is_waited_for(site: Site, seconds: float) -> None:
+    with site.going_on(120):
         site.rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1")
         try:
-            time.sleep(4)
+            time.sleep(seconds)
         finally:
             site.rabbitmq.ctl("set_vm_memory_high_watermark", "absolute", "1GB")
 
@@ -89,6 +96,33 @@ def test_a_broker_that_was_stopped_for_a_while_gets_all_that_waited(site: Site) 
         site.rabbitmq.stop()
         time.sleep(3)
         site.rabbitmq.start()
+
+
+@pytest.mark.long
+def test_a_broker_that_was_stopped_for_a_minute_loses_nothing_that_was_typed_meanwhile(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each heartbeat of a connection has passed. Whoever types a command is told that the broker is away, and says it
+    again under the same key, until it is done."""
+    with ThreadPoolExecutor() as people:
+
+        def type_(number: int) -> Future[list[int]]:
+            words = ("project", "create", f"typed{number}", "--idempotency-key", f"typed-{number}", "--timeout", "5m")
+            return people.submit(persistent, site.house.url("alice"), tmp_path, *words)
+
+        with site.going_on(180):
+            site.rabbitmq.stop()
+            typed = []
+            for number in range(4):
+                typed.append(type_(number))
+                time.sleep(MINUTE / 4)
+            site.rabbitmq.start()
+            codes = [one.result() for one in typed]
+    assert [one[-1] for one in codes] == [0] * 4
+    assert Unreachable.exit_code in codes[0], "it was away for longer than a publisher waits for it"
+    require_told(site.house, [Ticket(f"typed-{number}", "", "") for number in range(4)])
+    with capsys.disabled():
+        sys.stdout.write(f"\nexit codes of what was typed: {codes}\n")
 
 
 def test_a_fifth_of_all_packets_may_be_lost(

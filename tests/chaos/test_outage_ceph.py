@@ -18,6 +18,7 @@ from lab.ceph import Ceph
 from lab.rabbitmq import RabbitMQ
 from tests.support.bmid import building
 from tests.support.full import full
+from tests.support.notified import Notified
 from tests.support.running import Running
 from tests.support.traffic import Busy, require_told, require_world
 
@@ -30,13 +31,24 @@ SETTINGS: dict[str, dict[str, object]] = {
 MANY = 16
 
 
+class Watched(Busy):
+    """A busy house whose service manager is heard, too."""
+
+    manager: Notified
+
+
 @pytest.fixture(scope="module")
 def site(
     rabbitmq: RabbitMQ, ceph: Ceph, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Busy]:
+) -> Iterator[Watched]:
     """One for all outages of this module."""
-    with building(tmp_path_factory.mktemp("site"), request) as made:
-        yield Busy(made.house(ceph=True, postgresql=False, settings=SETTINGS))
+    folder = tmp_path_factory.mktemp("site")
+    manager = Notified(tmp_path_factory.mktemp("manager") / "notify")
+    with building(folder, request) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOTIFY_SOCKET", str(manager.link.getsockname()))
+        site = Watched(made.house(ceph=True, postgresql=False, settings=SETTINGS))
+        site.manager = manager
+        yield site
 
 
 def lines(site: Busy, event: str) -> list[dict[str, Any]]:
@@ -56,10 +68,10 @@ def running(site: Busy) -> Iterator[Running]:
     site.house.did(UnmapNode(project=site.project, node=event["node"], force=True))
 
 
-def test_a_frozen_ceph_freezes_nothing_else(site: Busy, ceph: Ceph) -> None:
+def test_a_frozen_ceph_freezes_nothing_else(site: Watched, ceph: Ceph) -> None:
     """More maps wait for it than there are workers. Meanwhile commands that need no Ceph end, queries are answered,
-    the log says what waits and since when, and commands come through as the watchdog wants it. A running system goes
-    on without an error."""
+    the log says what waits and since when, commands come through, and the service manager is told that all is well. A
+    running system goes on without an error."""
     house, client = site.house, site.house.client()
     nodes = [house.node() for _ in range(MANY)]
     with running(site) as system:
@@ -68,6 +80,7 @@ def test_a_frozen_ceph_freezes_nothing_else(site: Busy, ceph: Ceph) -> None:
         try:
             for ticket in maps:
                 client.publish(ticket)
+            site.manager.heard()
             began, slowest = time.monotonic(), 0.0
             while time.monotonic() - began < 9:
                 asked = time.monotonic()
@@ -76,12 +89,13 @@ def test_a_frozen_ceph_freezes_nothing_else(site: Busy, ceph: Ceph) -> None:
                 assert house.did(CreateProject(project=house.name("meanwhile")), 20)["changed"]
                 slowest = max(slowest, time.monotonic() - asked)
                 time.sleep(0.5)
-            waiting = lines(site, "call.waits")
+            waiting, told = lines(site, "call.waits"), site.manager.heard()
         finally:
             ceph.thaw("osd.0")
             ceph.wait_usable()
         system.read()
     assert slowest < 15, "the first ones may find all workers waiting for a turn"
+    assert [one for one in told if "WATCHDOG=1" in one], "it says so every five seconds"
     assert waiting
     for line in waiting:
         assert re.fullmatch(r"storage\.\w+", line["call"])

@@ -156,11 +156,25 @@ class Duo:
             self.roster.move(row["portal"].partition(":")[0], row["native"])
         self.until(self.at_home, 60, "addresses at home")
 
+    @contextmanager
+    def _pool(self) -> Iterator[Any]:
+        conf = str(self.site.ceph.conf)
+        with rados.Rados(conffile=conf, rados_id="bmi") as cluster, cluster.open_ioctx("bmi") as pool:
+            yield pool
+
+    def open_to(self) -> dict[str, list[str]]:
+        """Disk → the clients of Ceph that have it open."""
+        found: dict[str, list[str]] = {}
+        with self._pool() as pool:
+            for disk in self.disks().values():
+                with rbd.Image(pool, f"disk-{disk.id}", read_only=True) as image:
+                    found[disk.id] = [one["addr"] for one in image.watchers_list()]
+        return found
+
     def wrong(self, *writers: Writer) -> list[str]:
         """What is on the disks, by librbd, and isn't what the writers were told."""
-        ceph, disks = self.site.ceph, self.disks()
-        with rados.Rados(conffile=str(ceph.conf), rados_id="bmi") as cluster, cluster.open_ioctx("bmi") as pool:
-            found: list[str] = []
+        disks, found = self.disks(), list[str]()
+        with self._pool() as pool:
             for one in writers:
                 with rbd.Image(pool, f"disk-{disks[one.name].id}", read_only=True) as image:
                     found += one.wrong(partial(_read, image))

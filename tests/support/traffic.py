@@ -19,7 +19,7 @@ from bmid.handlers.map_node import MapNode
 from bmid.handlers.registry import discover
 from bmid.handlers.unmap_node import UnmapNode
 from bmid.messages.base import Command
-from bmid.messages.operation import OperationAccepted, OperationFailed
+from bmid.messages.operation import OperationAccepted
 from bmid.settings_file import load
 from bmid.steps.audit import compare
 from bmid.steps.sighting import look, look_at_shared
@@ -29,13 +29,6 @@ from tests.support.house import House
 __all__ = ["Busy", "require_told", "require_world"]
 
 MOST = 60  # commands for one outage: afterwards they are waited for, also on a busy machine
-OUTCOMES = {
-    "bmi.node.mapped.v1",
-    "bmi.node.unmapped.v1",
-    "bmi.project.created.v1",
-    "bmi.image.imported.v1",
-    OperationFailed.type,
-}
 
 
 class Busy:
@@ -112,6 +105,8 @@ class Busy:
 
 def require_told(house: House, tickets: Sequence[Ticket]) -> None:
     """Each command was accepted once and ended once, all of it was published, and no number is left out."""
+    registry = discover()
+    outcomes = {end for kind in registry.commands for end in registry.ends(kind)}
 
     def unpublished() -> int:
         with house.database.read() as tx:
@@ -127,7 +122,7 @@ def require_told(house: House, tickets: Sequence[Ticket]) -> None:
         sequences[row.envelope["subject"]].append(int(row.envelope["sequence"]))
     for ticket in tickets:
         seen = told[ticket.id]
-        ends = {kind: count for kind, count in seen.items() if kind in OUTCOMES}
+        ends = {kind: count for kind, count in seen.items() if kind in outcomes}
         assert (seen[OperationAccepted.type], sum(ends.values())) == (1, 1), (ticket.id, seen)
     assert sorted(row.position for row in rows) == list(range(1, len(rows) + 1))
     for subject, found in sequences.items():

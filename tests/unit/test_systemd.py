@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,24 +10,7 @@ import pytest
 
 from bmid.daemon import Daemon
 from bmid.systemd import notify
-
-
-class Manager:
-    """A service manager that keeps what it is told."""
-
-    def __init__(self, path: Path) -> None:
-        self.link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.link.bind(str(path))
-        self.link.setblocking(False)
-
-    def heard(self) -> list[str]:
-        """Every message since the last look."""
-        found = []
-        while True:
-            try:
-                found.append(self.link.recv(4096).decode())
-            except BlockingIOError:
-                return found
+from tests.support.notified import Notified
 
 
 class Turns:
@@ -43,9 +25,9 @@ class Turns:
 
 
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notified]:
     """One that listens."""
-    made = Manager(tmp_path / "notify")
+    made = Notified(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     yield made
     made.link.close()
@@ -67,13 +49,13 @@ def lived(well: list[bool]) -> None:
     daemon.run()
 
 
-def test_a_daemon_says_that_it_is_ready_that_it_is_well_and_that_it_stops(manager: Manager) -> None:
+def test_a_daemon_says_that_it_is_ready_that_it_is_well_and_that_it_stops(manager: Notified) -> None:
     lived([True, True])
     well = "WATCHDOG=1\nSTATUS=at work"
     assert manager.heard() == ["READY=1\nSTATUS=at work", well, well, "STOPPING=1"]
 
 
-def test_one_that_is_not_well_says_nothing_so_that_the_watchdog_ends_it(manager: Manager) -> None:
+def test_one_that_is_not_well_says_nothing_so_that_the_watchdog_ends_it(manager: Notified) -> None:
     lived([True, False, False])
     assert sum("WATCHDOG" in one for one in manager.heard()) == 1
 
