@@ -26,7 +26,7 @@ __all__ = ["Bell", "Daemon", "Loop", "trim"]
 
 log = structlog.get_logger(__name__)
 MAX_PAUSE = 10.0
-LAST_TURNS = 20  # of one that finishes: other heads go on writing, and one that stops isn't to work for them for ever
+LAST_TURNS = 20  # of one that finishes: other heads go on writing, and it isn't to work for them for ever
 M_ARENA_MAX = -8  # malloc.h
 PR_SET_NAME = 15  # prctl(2)
 
@@ -82,9 +82,10 @@ class Bell:
 class Loop:
     """One thread that takes turns. `turn` returns the seconds until the next one; a bell cuts them short.
 
+
     `stage` says when it stops: 0 takes work in, 1 does it, 2 tells of it. `gap` (seconds) is kept after a turn that
-    found something to do, so that the next one finds more of it at once. `finishes`: what it finds to do when it is told to
-    end, it does before that.
+    found something to do, so that the next one finds more of it at once. `finishes`: what there is to do when it is
+    told to end, it does before that.
     """
 
     name: str
