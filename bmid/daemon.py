@@ -82,7 +82,6 @@ class Bell:
 class Loop:
     """One thread that takes turns. `turn` returns the seconds until the next one; a bell cuts them short.
 
-
     `stage` says when it stops: 0 takes work in, 1 does it, 2 tells of it. `gap` (seconds) is kept after a turn that
     found something to do, so that the next one finds more of it at once. `finishes`: what there is to do when it is
     told to end, it does before that.
