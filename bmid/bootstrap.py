@@ -153,7 +153,8 @@ class Head:
         exports = ExportWatch(self.database, target, self.acceptance, self.identity)
         loops = [
             Loop("keeper", self._keep, stage=3),
-            Loop("relay", self._begun(lambda: self.relay.run_once(0.0)), 2, self.news, self.relay.close, gap=RELAY_GAP),
+            Loop("relay", self._begun(lambda: self.relay.run_once(0.0)), 2, self.news, self.relay.close, gap=RELAY_GAP,
+                 finishes=True),
             *(Loop(f"worker-{number}", self._begun(self._worker()), 1, self.work)
               for number in range(self.workers)),
             Loop("boots", self._begun(lambda: 0.1 if boots.run_once() else 1.0), 1),

@@ -26,6 +26,7 @@ __all__ = ["Bell", "Daemon", "Loop", "trim"]
 
 log = structlog.get_logger(__name__)
 MAX_PAUSE = 10.0
+LAST_TURNS = 20  # of one that finishes: other heads go on writing, and it isn't to work for them for ever
 M_ARENA_MAX = -8  # malloc.h
 PR_SET_NAME = 15  # prctl(2)
 
@@ -82,7 +83,8 @@ class Loop:
     """One thread that takes turns. `turn` returns the seconds until the next one; a bell cuts them short.
 
     `stage` says when it stops: 0 takes work in, 1 does it, 2 tells of it. `gap` (seconds) is kept after a turn that
-    found something to do, so that the next one finds more of it at once.
+    found something to do, so that the next one finds more of it at once. `finishes`: what there is to do when it is
+    told to end, it does before that.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Loop:
     bell: Bell | None = None
     close: Callable[[], None] = lambda: None
     gap: float = 0.0
+    finishes: bool = False
     stopping: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
     failures: int = 0
@@ -100,15 +103,8 @@ class Loop:
         """Turns until it is stopped; an error is logged, and the next turn comes later each time."""
         _name_thread(self.name)
         while not self.stopping.is_set():
-            self.beat = time.monotonic()
             heard = self.bell.count() if self.bell else 0
-            try:
-                pause = self.turn()
-                self.failures = 0
-            except BmiError as error:
-                pause = self._failed(str(error), None)
-            except Exception as error:
-                pause = self._failed(f"unexpected {type(error).__name__}", error)
+            pause = self._turn()
             if pause <= 0:
                 if self.gap:
                     self.stopping.wait(self.gap)
@@ -119,7 +115,21 @@ class Loop:
                 self.bell.wait(heard, pause)
             else:
                 self.stopping.wait(pause)
+        for _ in range(LAST_TURNS if self.finishes else 0):
+            if self._turn() > 0:
+                break
         self.close()
+
+    def _turn(self) -> float:
+        self.beat = time.monotonic()
+        try:
+            pause = self.turn()
+        except BmiError as error:
+            return self._failed(str(error), None)
+        except Exception as error:
+            return self._failed(f"unexpected {type(error).__name__}", error)
+        self.failures = 0
+        return pause
 
     def _failed(self, detail: str, error: Exception | None) -> float:
         self.failures += 1

@@ -168,7 +168,9 @@ class Run:
         """What was said of the commands. Nodes that boot are told of meanwhile: what goes out now is left to itself."""
         report, heard = self.report, self._subscriber.events
         early = set(heard)
-        gone = judge.events()
+        gone, until = judge.events(), time.monotonic() + 60
+        while gone - set(heard) and time.monotonic() < until:  # on their way to us, on a machine that is busy
+            time.sleep(0.5)
         time.sleep(3)
         told = {one: event for one, event in list(heard.items()) if one in gone}
         report.events = len(told)

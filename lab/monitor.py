@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,14 +18,27 @@ class Monitor:
         self._path = path
 
     def command(self, name: str, **arguments: Any) -> Any:
-        """What QEMU answers. Raises LabError when it refuses, OSError when it is not there or silent for 10 s."""
+        """What QEMU answers. Raises LabError when it refuses, OSError when it is not there or silent for 60 s."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
-            connection.connect(str(self._path))
+            connection.settimeout(60)
+            self._connect(connection)
             with connection.makefile("rw") as stream:
                 stream.readline()  # its greeting
                 _ask(stream, {"execute": "qmp_capabilities"})
                 return _ask(stream, {"execute": name, "arguments": arguments})
+
+    def _connect(self, connection: socket.socket) -> None:
+        """The socket is in the file system a moment before QEMU listens on it."""
+        end = time.monotonic() + 3
+        while True:
+            try:
+                connection.connect(str(self._path))
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
 
 def _ask(stream: TextIO, question: dict[str, Any]) -> Any:

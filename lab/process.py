@@ -113,8 +113,8 @@ class Process:
         members = self._session()
         for pid in members:
             procfs.send(pid, signal.SIGKILL)
-        if members and not self._wait_gone(10):
-            raise LabError(f"{self.name}: still there 10 s after SIGKILL (pids {self._session()})")
+        if members and not self._wait_gone(60):
+            raise LabError(f"{self.name}: still there 60 s after SIGKILL (pids {self._session()})")
         self.pid_file.unlink(missing_ok=True)
 
     def freeze(self) -> None:

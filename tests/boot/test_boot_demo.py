@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,24 @@ ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "lab.demo")
 
 
+def mapping(demonstration: int) -> list[int]:
+    """What it has started to map nodes, and waits for."""
+    children = [one.pid for one in procfs.every() if one.parent == demonstration and not one.ended]
+    found = {}
+    for pid in children:
+        with suppress(OSError):
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return [pid for pid, words in found.items() if b"map" in words and any(b"bmi-publish" in one for one in words)]
+
+
 @contextmanager
 def started(folder: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A demonstration in the background whose lab has come up, with nodes about to be mapped."""
+    """A demonstration in the background whose lab has come up, with nodes that are being mapped."""
     with output.open("wb") as out:
         process = subprocess.Popen((*DEMO, "--folder", str(folder)), cwd=ROOT, stdout=out, stderr=out)
         try:
-            wait_for(lambda: b"image upload" in output.read_bytes(), 60, "the demonstration's lab")
-            time.sleep(2)
+            wait_for(lambda: mapping(process.pid) != [], 240, "the demonstration's lab")
+            time.sleep(2)  # some way into it: a boot takes longer
             assert processes_of(folder)
             yield process
         finally:
@@ -73,7 +83,7 @@ def test_a_demonstration_that_is_interrupted_says_so_and_stops_its_lab(tmp_path:
     with started(folder, tmp_path / "output") as process:
         network = taken(folder)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(120) == 130
         assert processes_of(folder) == []
         assert network not in namespaces()
         assert (folder / "bmid/bmid.log").exists()  # logs stay, for whoever wants to know
@@ -95,9 +105,8 @@ def test_a_lab_whose_maker_was_killed_is_stopped_by_the_next_process(tmp_path: P
 def test_a_demonstration_that_fails_does_not_end_with_0(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with started(folder, tmp_path / "output") as process:
-        children = [one.pid for one in procfs.every() if one.parent == process.pid and not one.ended]
-        [command] = [pid for pid in children if b"bmi-publish" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        [command] = mapping(process.pid)
         os.kill(command, signal.SIGKILL)  # the one that waits for the boots
-        wait_for(lambda: process.poll() is not None, 30, "its end")
+        wait_for(lambda: process.poll() is not None, 120, "its end")
         assert process.returncode == 1
         assert processes_of(folder) == []

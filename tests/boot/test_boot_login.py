@@ -28,7 +28,7 @@ def park(tenant: Tenant, node: str) -> str:
 
 def said(tenant: Tenant, node: str) -> tuple[dict[str, str], dict[str, str]]:
     """What the system of a node says it was told, and what it is."""
-    system = marker(tenant.site, node, seconds=60)
+    system = marker(tenant.site, node, seconds=150)
     return marker(tenant.site, node, "BMI-SEED"), system
 
 

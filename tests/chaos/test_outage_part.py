@@ -22,7 +22,7 @@ from tests.support.bmid import Builder, House
 from tests.support.service import running
 from tests.support.traffic import require_told, require_world
 
-QUICK: dict[str, dict[str, object]] = {"storage.rbd": {"timeout": 3}, "target": {"timeout": 2.0}}
+QUICK: dict[str, dict[str, object]] = {"storage.rbd": {"timeout": 3}, "target": {"timeout": 5.0}}
 
 
 @pytest.fixture(scope="module")

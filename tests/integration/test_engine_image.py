@@ -205,17 +205,17 @@ def test_of_a_map_by_labels_and_a_removal_the_second_sees_the_first(
             apply(tx, handler.plan(handler.command.model_validate(data), given).reserve)
             if stay:
                 looked.set()
-                go.wait(5)
+                go.wait(15)
 
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(plan, *first, stay=True)
-        assert looked.wait(5)
+        assert looked.wait(30)
         other = pool.submit(plan, *second, stay=False)
         assert not wait([other], 0.3).done
         go.set()
-        one.result(5)
+        one.result(30)
         with pytest.raises(Refused) as caught:
-            other.result(5)
+            other.result(30)
     assert caught.value.problem.slug == slug
     bench.close()
 

@@ -58,7 +58,7 @@ class Bench:
         return self.source.read_bytes()
 
     def end(self, job: str) -> Job:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while (state := self.imaging.poll(job)) is not None and state.state is JobState.RUNNING:
             assert time.monotonic() < deadline, "the job doesn't end"
             time.sleep(0.01)

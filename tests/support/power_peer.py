@@ -107,7 +107,7 @@ class LabPeer:
         return most
 
     def _lab(self, path: str, body: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", body, 5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", body, 60) as answer:
             data: bytes = answer.read()
             return data
 
@@ -138,7 +138,7 @@ class EmulatorPeer:
         stack.callback(process.kill)
         process.start()
         base = f"http://127.0.0.1:{port}/redfish/v1/"
-        process.wait_for(lambda: _opens(base), 20, "answering")
+        process.wait_for(lambda: _opens(base), 90, "answering")
         self.power = RedfishPower({}.__getitem__, timeout=5)
         self.bmc = PowerAddress("redfish", f"{base}Systems/{UUID}")
         self.gone = PowerAddress("redfish", f"http://127.0.0.1:{free_port()}/redfish/v1/Systems/n1")

@@ -163,7 +163,7 @@ def with_qemu(destination: str, content: bytes) -> None:
 
 
 def rbd_bed(ceph: Ceph) -> Bed:
-    storage = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=10)
+    storage = RbdStorage(ceph.conf, ceph.user, ceph.pool, ceph.tgt_conf, timeout=30)
 
     def place(disk: str) -> str:
         return f"rbd:{ceph.pool}/disk-{disk}:conf={ceph.conf}:id={ceph.user}"

@@ -127,7 +127,7 @@ class TgtPeer:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
     def _url(self, export: Export) -> str:
         return f"iscsi://{export.user}%{export.secret}@127.0.0.1:{self.port}/{export.iqn}/{export.lun}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from bmid.daemon import Bell, Loop
+from bmid.errors import TransientError
 
 
 class Early(Bell):
@@ -27,3 +28,30 @@ def test_an_end_that_is_rung_for_just_before_a_turn_is_not_waited_through() -> N
     thread.join(10)
     assert not thread.is_alive()
     assert len(turns) <= 1
+
+
+def test_what_was_written_until_the_end_goes_out_before_it() -> None:
+    """Its writers have just ended, and rang; whoever tells of it may not have heard that yet."""
+    outbox = list(range(250))
+
+    def tell() -> float:
+        del outbox[:100]
+        return 0.0 if outbox else 1.0
+
+    loop = Loop("relay", tell, stage=2, bell=Bell(), finishes=True)
+    loop.stopping.set()
+    loop.run()
+    assert outbox == []
+
+
+def test_a_last_turn_that_fails_is_the_last() -> None:
+    turns: list[str] = []
+
+    def fails() -> float:
+        turns.append("turn")
+        raise TransientError("database-away", "no answer")
+
+    loop = Loop("relay", fails, stage=2, finishes=True)
+    loop.stopping.set()
+    loop.run()
+    assert turns == ["turn"]
