@@ -82,7 +82,7 @@ class Site:
 
     def _hear(self, what: str) -> None:
         if self.silent:
-            raise Unreachable.of("unreachable", "nobody answers")
+            raise Unreachable.of("unreachable", "nobody answers", "Ask again.")
         self.asked.append(what)
 
 
