@@ -20,8 +20,6 @@ from tests.support.fake_bmid import FakeBmid, fails, rejects
 from tests.support.follower import Speaker
 
 README = Path(__file__).parents[2] / "bmi-publish" / "README.md"
-
-
 MAP = MapNode(project="p1", node="n1", image="debian-12")
 
 
@@ -55,10 +53,7 @@ def test_a_command_is_sent_once_under_our_name_and_ends_in_its_outcome_event(cli
     [command] = bmid.commands
     assert (command.source, command.subject, bmid.users) == ("/test", "node/n1", ["alice"])
     assert command.id == result.ticket.id == result.ticket.correlation
-
-
-def test_a_command_of_the_site_is_heard_too(client: Client) -> None:
-    assert client.wait(CreateProject(project="p2"), 30).ok
+    assert client.wait(CreateProject(project="p2"), 30).ok, "of the site, which is heard too"
 
 
 def test_a_failure_says_why_and_a_refusal_is_told_from_it(client: Client, bmid: FakeBmid) -> None:
