@@ -120,9 +120,7 @@ def test_a_connection_cut_in_the_middle_of_a_wait_loses_nothing(
     assert len(bmid.effects) == 1
 
 
-def test_a_command_that_was_never_accepted_is_sent_again_under_the_same_id(
-    client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ
-) -> None:
+def test_a_command_never_accepted_is_sent_again_as_it_was(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
     bmid.deaf = True
     thread, found = in_thread(lambda: client.wait(MAP, 30))
     eventually(lambda: bmid.commands)
@@ -131,7 +129,8 @@ def test_a_command_that_was_never_accepted_is_sent_again_under_the_same_id(
     thread.join(30)
     assert found[0].ok  # type: ignore[attr-defined]
     assert {command.id for command in bmid.commands} == {bmid.commands[0].id}
-    assert len(bmid.commands) == 2
+    assert len(bmid.commands) >= 2, "and once more, where the connection is cut before the second is confirmed"
+    assert len(bmid.effects) == 1
 
 
 def test_a_subscription_that_the_broker_ends_is_made_anew(client: Client, bmid: FakeBmid, rabbitmq: RabbitMQ) -> None:
