@@ -43,6 +43,7 @@ class Watch:
         self.done: Result | None = None
         self._outcome = outcome
         self._told = 0
+        self._told_boot = 0
 
     def see(self, event: Envelope) -> bool:
         """Take an event into account. False if it isn't about this command."""
@@ -87,14 +88,18 @@ class Watch:
             self.result = Result(self.ticket, state, self.operation, problem=_problem(operation.get("problem")))
 
     def tell_boot(self, node: Mapping[str, Any]) -> None:
-        """Take the answer to the query that `until` names into account."""
+        """Take the answer to the query that `until` names into account: at the second time, since the event tells more,
+        and may be on its way."""
         boot, done = node.get("boot"), self.done
         if not isinstance(boot, dict) or self.until is None or done is None:
             return
         # Another disk means that somebody else has mapped the node meanwhile.
         same = done.event is None or done.event.data.get("disk") == node.get("disk")
         state = self.until.stages.get(str(boot.get("stage"))) if same else None
-        if state is not None:
+        if state is None:
+            return
+        self._told_boot += 1
+        if self._told_boot > 1:
             problem = None if state is State.DONE else _boot_problem(boot)
             self.result = Result(self.ticket, state, self.operation, done.event, problem)
 

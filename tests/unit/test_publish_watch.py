@@ -93,6 +93,24 @@ def test_a_boot_counts_only_for_the_same_node_and_correlation() -> None:
     assert one.result.ok
 
 
+def test_the_event_of_a_boot_is_waited_for_a_moment_where_the_query_knows_it_already() -> None:
+    """It tells more: at which stage a boot came to its end."""
+    answer = {"node": "n1", "disk": "d1", "boot": {"stage": "failed", "attempt": 2}}
+    for heard in (True, False):
+        one = watch(until=BOOTED)
+        one.see(event(OUTCOME, operation="o", disk="d1"))
+        one.tell_boot(answer)
+        assert one.result is None
+        if heard:
+            one.see(event("bmi.node.boot-failed.v1", cause="x", stage="waiting"))
+        else:
+            one.tell_boot(answer)
+        assert one.result is not None
+        assert one.result.state is State.FAILED
+        assert one.result.problem is not None
+        assert ("waiting" in one.result.problem.detail) is heard
+
+
 def test_what_was_never_confirmed_by_the_broker_is_unsent_and_not_running() -> None:
     problem = Problem.of("timeout", "t")
     assert watch().give_up(problem).exit_code == 69
