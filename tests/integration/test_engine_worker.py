@@ -13,6 +13,7 @@ import pytest
 from bmid.engine import turn
 from bmid.errors import ClaimLost, PermanentError, TransientError
 from bmid.model.operation import Phase
+from bmid.store import claims
 from tests.support.bench import LEASE, Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -153,6 +154,29 @@ def test_an_answer_that_is_read_when_the_lease_is_over_is_none(bench: Bench, mon
     bench.clock.advance(LEASE + 1)
     bench.settle()
     assert bench.find(one.id).phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("which", [1, 3, 5])
+def test_an_old_answer_is_asked_for_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
+    """The process stood still for less than a lease: whoever moves an address takes claims away that run on."""
+    looks, calls = itertools.count(), []
+
+    def late() -> float:
+        if next(looks) != which:
+            return 0.0
+        with bench.database.write() as tx:
+            claims.release_others(tx, bench.identity.head, "")
+        calls.clear()
+        return 2.0
+
+    bench.command("node.map", **MAP)
+    for twin in (bench.storage, bench.target, bench.boot, bench.seeds):
+        note = "_before" if twin is bench.storage else "before"
+        setattr(twin, note, lambda call, _arguments: calls.append(call))
+    monkeypatch.setattr(turn, "monotonic", late)
+    assert bench.worker().run_once()
+    assert next(looks) > which
+    assert calls == []
 
 
 def test_an_instance_that_stood_still_does_not_take_over_from_itself(bench: Bench) -> None:
