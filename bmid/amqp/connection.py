@@ -75,12 +75,17 @@ class Link:
     def channel(self) -> BlockingChannel:
         """The open channel. TransientError where there is none: the broker may close it at any time."""
         if self._channel is None or not self._channel.is_open:
-            raise TransientError(
-                "broker-away",
-                f"{self.name}: the channel is closed",
-                todo="Look at RabbitMQ and its log; bmid connects again by itself.",
-            )
+            raise self.closed()
         return self._channel
+
+    def closed(self) -> TransientError:
+        """That no channel is open."""
+        return TransientError("broker-away", f"{self.name}: the channel is closed", todo=_AWAY)
+
+    def gone(self, queue: str) -> TransientError:
+        """That the queue which is consumed here is no more."""
+        todo = "bmid declares it anew by itself. See who deletes queues: what was in it is lost."
+        return TransientError("consumer-cancelled", f"{self.name}: the queue {queue} has gone", todo=todo)
 
     def ensure(self) -> float:
         """Open it where it isn't; 0 when it is open, else the seconds until the next attempt. Never raises for a
@@ -184,6 +189,7 @@ def check(broker: Broker, prepare: Callable[[BlockingChannel], None]) -> None:
 
 
 _REFUSED = (AuthenticationError, ProbableAuthenticationError, ProbableAccessDeniedError)
+_AWAY = "Look at RabbitMQ and its log; bmid connects again by itself."
 _RIGHTS = 'rabbitmqctl set_permissions -p VHOST USER ".*" ".*" ".*" (or the narrower rights of the manual)'
 _DIFFERS = "its arguments can't be changed: drain and delete it (rabbitmqctl delete_queue), and it is made anew"
 
@@ -200,7 +206,7 @@ def translate(error: Exception, broker: Broker, name: str) -> BmiError:
             return Misconfigured(text, todo=_RIGHTS.replace("VHOST", broker.vhost).replace("USER", broker.user))
         if error.reply_code == 406 and "inequivalent" in error.reply_text:
             return Misconfigured(text, todo=_DIFFERS)
-        return TransientError("broker-away", text, todo="Look at RabbitMQ and its log; bmid connects again by itself.")
+        return TransientError("broker-away", text, todo=_AWAY)
     reason: Any = next((part for part in reversed(error.args) if part), type(error).__name__)
     todo = "see whether RabbitMQ runs, and whether this head reaches it; nothing else needs to be done"
     return TransientError("broker-away", f"{name}: the broker at {where} can't be reached ({reason})", todo=todo)

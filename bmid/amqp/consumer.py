@@ -152,11 +152,7 @@ class Consumer:
         pause = max(0.0, self._resume - now)
         self.link.pump(min(timeout, pause) if self._held else timeout)
         if self._cancelled:
-            raise TransientError(
-                "consumer-cancelled",
-                f"{self.link.name}: the queue {self._queue.name} has gone",
-                todo="bmid declares it anew by itself. See who deletes queues: what was in it is lost.",
-            )
+            raise self.link.gone(self._queue.name)
         if self._held and time.monotonic() >= self._resume:
             self._work(now + timeout)
         self._give_up()

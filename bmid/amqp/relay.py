@@ -104,11 +104,7 @@ class Relay:
 
     def _publish(self, batch: Sequence[Outgoing]) -> float:
         if self._confirms is None:
-            raise TransientError(
-                "broker-away",
-                f"{self.link.name}: the channel is closed",
-                todo="Look at RabbitMQ and its log; bmid connects again by itself.",
-            )
+            raise self.link.closed()
         tally = self._confirms.publish([self._message(event) for event in batch])
         unrouted = tally.unrouted + self._hopeless(tally)
         self._unmarked = (tally.confirmed, unrouted)

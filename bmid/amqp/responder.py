@@ -20,7 +20,7 @@ from bmid.amqp.connection import Link
 from bmid.amqp.consumer import is_direct_reply, to_delivery
 from bmid.amqp.port import Answerer, Delivery
 from bmid.amqp.topology import QUERIES, Queue, declare_queue
-from bmid.errors import BmiError, Problem, TransientError
+from bmid.errors import BmiError, Problem
 from bmid.messages.envelope import CONTENT_TYPE, Envelope, encode
 
 __all__ = ["FAILED", "Responder"]
@@ -70,11 +70,7 @@ class Responder:
         try:
             self.link.pump(timeout)
             if self._cancelled:
-                raise TransientError(
-                    "consumer-cancelled",
-                    f"{self.link.name}: the queue {self._queue.name} has gone",
-                    todo="bmid declares it anew by itself. See who deletes queues: what was in it is lost.",
-                )
+                raise self.link.gone(self._queue.name)
             while self._held:
                 tag, delivery = self._held.popleft()
                 answer = self._answer(delivery)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 
@@ -19,16 +18,6 @@ from tests.support.bench import LEASE, Bench
 
 pytestmark = pytest.mark.usefixtures("quiet")
 MAP = {"project": "p1", "node": "n1", "image": "debian"}
-
-
-@pytest.fixture
-def bench(tmp_path: Path, blank: Path) -> Bench:
-    """A site with an image and a node."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    made = Bench(folder, blank=blank).open()
-    made.furnish("n1")
-    return made
 
 
 def repairer(bench: Bench) -> Repair:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bmid.errors import TransientError
@@ -13,16 +11,6 @@ from tests.support.bench import LEASE, Bench
 from tests.support.twin import StorageClient
 
 pytestmark = pytest.mark.usefixtures("quiet")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, blank: Path) -> Bench:
-    """A site with an image and a node."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    made = Bench(folder, blank=blank).open()
-    made.furnish("n1")
-    return made
 
 
 def taken(bench: Bench, holder: str, client: str | None) -> Operation:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bmid.http import upload as upload_module
+from bmid.http.linger import LIMIT
 from bmid.http.staging import Staging
 from tests.support.upload_site import Site, Slot, answer_of, problem
 
@@ -77,6 +79,14 @@ def test_who_looks_for_the_answer_only_when_all_is_sent_gets_it(site):
     connection = site.begin(size, b"")
     connection.sendall(b"x" * size)
     assert b" 413 " in answer_of(connection)
+
+
+def test_who_sends_on_and_on_against_an_answer_is_cut_off(site):
+    connection, sent = site.begin(1 << 40, b""), 0
+    with suppress(BrokenPipeError, ConnectionResetError):
+        while sent < 1 << 30:
+            sent += connection.send(b"x" * (1 << 20))
+    assert LIMIT <= sent < 1 << 30
 
 
 def test_exactly_the_allowed_bytes_are_taken(site):

@@ -3,33 +3,19 @@ did is undone and done again."""
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
 
 from bmid.store import claims, operations
 from bmid.store.database import Database
-from lab.postgresql import PostgreSQL
 from tests.support.succession import DEAD_AFTER, Twins
 
 pytestmark = pytest.mark.usefixtures("quiet")
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-
-
-@pytest.fixture
-def twins(tmp_path: Path, postgresql: PostgreSQL, blank_postgresql: str) -> Iterator[Twins]:
-    """Two heads with a node each."""
-    name = f"t{secrets.token_hex(6)}"
-    made = Twins(tmp_path, url=postgresql.create_database(name, template=blank_postgresql))
-    made.furnish("n1", "n2")
-    yield made
-    made.close()
-    postgresql.drop_database(name)
 
 
 def begin(database: Database, work: Callable[[], object]) -> tuple[threading.Thread, list[Exception]]:
@@ -54,9 +40,9 @@ def begin(database: Database, work: Callable[[], object]) -> tuple[threading.Thr
     raise AssertionError(f"it waited for nobody: {failed}")
 
 
-def test_what_came_to_no_plan_is_put_off_while_another_worker_takes_it(twins: Twins) -> None:
+def test_what_came_to_no_plan_is_put_off_while_another_worker_takes_it(server_twins: Twins) -> None:
     """Both want the operation and its claim."""
-    bench = twins.a
+    bench = server_twins.a
     one, worker = bench.command("project.create", project="p9"), bench.worker()
     with bench.database.write() as tx:
         assert operations.find(tx, one.id, lock=True)
@@ -68,19 +54,19 @@ def test_what_came_to_no_plan_is_put_off_while_another_worker_takes_it(twins: Tw
     assert bench.find(one.id).why == "in hand"
 
 
-def test_an_address_moves_while_an_operation_on_one_of_its_disks_ends(twins: Twins) -> None:
+def test_an_address_moves_while_an_operation_on_one_of_its_disks_ends(server_twins: Twins) -> None:
     """Both want the claims and the disk."""
-    bench = twins.a
+    bench = server_twins.a
     [mine] = [disk for disk in bench.view().disks() if disk.head == "h1"]
     bench.command("node.unmap", project="p1", node=mine.node, force=True)
     with bench.database.write() as tx:
         taken = operations.take(tx, "h1", "h1/x", 600)
         assert taken
         operations.start(tx, taken[0].id, {}, "h1")
-    twins.pass_by(DEAD_AFTER + 6, "h2")
+    server_twins.pass_by(DEAD_AFTER + 6, "h2")
     with bench.database.write() as tx:
         claims.verify(tx, taken[1], "h1/x", taken[0].id, keep=True)
-        thread, failed = begin(bench.database, twins.takeover(twins.b).run_once)
+        thread, failed = begin(bench.database, server_twins.takeover(server_twins.b).run_once)
         operations.note_owner(tx, mine.id, None)
     thread.join(30)
     assert failed == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import rbd
 
-from bmid.drivers.base.advice import MISSING, SEALED
+from bmid.drivers.base.advice import BUSY, MISSING, SEALED
 from bmid.drivers.storage.ceph_connection import CephSession
 from bmid.drivers.storage.rbd_fence import fence
 from bmid.drivers.storage.rbd_metadata import identity, read_snapshots, unlist, write_metadata
@@ -154,7 +154,7 @@ def sweep(ceph: CephSession, name: str) -> None:
             raise TransientError(
                 "storage-busy",
                 f"{name} can be neither opened nor removed",
-                todo="It is tried again. If it stays so, `rbd status` and `rbd trash ls` show who has it open.",
+                todo=BUSY,
             )
     unlist(ceph.pool, name)
 

@@ -24,7 +24,7 @@ import rados
 import rbd
 
 from bmid.drivers.base import TrashEntry
-from bmid.drivers.base.advice import UNTRASHED
+from bmid.drivers.base.advice import BUSY, UNTRASHED
 from bmid.drivers.storage.rbd_image import DISK_KEY, GOLDEN, IMAGE_KEY
 from bmid.drivers.storage.rbd_metadata import encoded, identity, read_metadata, read_snapshots
 from bmid.errors import PermanentError, TransientError
@@ -79,7 +79,7 @@ class Trash:
                     "storage-busy",
                     detail,
                     delay=5,
-                    todo="It is tried again. If it stays so, `rbd status` and `rbd trash ls` show who has it open.",
+                    todo=BUSY,
                 ) from error
             rbd.RBD().trash_restore(pool, entry, name)
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from pathlib import Path
 
+from bmid.drivers.base.advice import GARBLED
 from bmid.errors import BmiError, PermanentError, TransientError
 
 __all__ = ["Answer", "Mode", "Op", "TgtSocket"]
@@ -130,7 +131,7 @@ class TgtSocket:
             raise TransientError(
                 "target-garbled",
                 f"tgtd at {self.path} cut its answer short",
-                todo="It is tried again. If it stays so, see whether bmid knows this tgtd's version: `bmid check`.",
+                todo=GARBLED,
             )
         return code, reply[_REPLY.size :].rstrip(b"\0").decode(errors="replace")
 

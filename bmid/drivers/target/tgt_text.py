@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from bmid.drivers.base import ExportStatus, Session
+from bmid.drivers.base.advice import GARBLED
 from bmid.errors import TransientError
 
 __all__ = ["parse_accounts", "parse_connections", "parse_counters", "parse_names", "parse_stamp", "parse_targets"]
@@ -187,5 +188,5 @@ def _garbled(what: str) -> TransientError:
     return TransientError(
         "target-garbled",
         f"tgtd's answer can't be read: {what}",
-        todo="It is tried again. If it stays so, see whether bmid knows this tgtd's version: `bmid check`.",
+        todo=GARBLED,
     )
