@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from bmid.errors import Misconfigured, PermanentError, Refused, TransientError
 from bmid.steps.base import Step, Wait, World
 from bmid.steps.job import COPIED, LOOK, copied, copy_job, follow
+from bmid.steps.sighting import partial_name
 
 __all__ = [
     "PLACED",
@@ -57,8 +58,8 @@ def _folder(world: World) -> Path:
 
 
 def _partial(world: World) -> Path:
-    """The file while it isn't whole: hidden, and named by the operation alone."""
-    return _folder(world) / f".{world.notes.operation}.part"
+    """The file while it isn't whole."""
+    return _folder(world) / partial_name(world.notes.operation)
 
 
 def _ours(world: World, path: Path) -> bool:

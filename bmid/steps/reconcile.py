@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from bmid.errors import Refused, TransientError
 from bmid.steps.audit import compare_both
 from bmid.steps.base import Step, Wait, World
-from bmid.steps.sighting import look, look_at_shared
+from bmid.steps.sighting import look, look_at_shared, partial_name
 
 __all__ = ["REPORT", "CompareSite", "DiscardOrphan", "RemovePartial", "RemoveStray"]
 
@@ -96,5 +96,5 @@ class RemovePartial(Step):
     def apply(self, world: World) -> Wait | None:
         """The hidden file alone."""
         if world.exports is not None:
-            (world.exports / f".{self.operation}.part").unlink(missing_ok=True)
+            (world.exports / partial_name(self.operation)).unlink(missing_ok=True)
         return None

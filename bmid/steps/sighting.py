@@ -11,10 +11,10 @@ from bmid.drivers.base import Boot, ExportStatus, Pointer, Seeds, Storage, Store
 from bmid.errors import PermanentError, TransientError
 from bmid.model.promise import Promises
 
-__all__ = ["Sightings", "look", "look_at_shared", "partial_of", "staged_for"]
+__all__ = ["Sightings", "look", "look_at_shared", "partial_name", "partial_of", "staged_for"]
 
 T = TypeVar("T")
-PART = ".part"  # the end of the hidden name of an export that isn't whole
+PART = ".part"
 
 
 class Parts(Protocol):
@@ -103,6 +103,11 @@ def _owner(storage: Storage, disk: str) -> str | None:
 def staged_for(name: str) -> str | None:
     """Of which operation a file of the staging folder is: None of none."""
     return None if name.startswith(".") else name.partition(".")[0]
+
+
+def partial_name(operation: str) -> str:
+    """What the file of an export is called while it isn't whole: hidden, and named by its operation alone."""
+    return f".{operation}{PART}"
 
 
 def partial_of(name: str) -> str | None:
