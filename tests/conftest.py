@@ -15,7 +15,12 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("same")
 
-pytest_plugins = ["tests.support.service", "tests.support.bmid", "tests.support.database"]
+pytest_plugins = [
+    "tests.support.service",
+    "tests.support.bmid",
+    "tests.support.database",
+    "tests.support.second_look",
+]
 
 
 # A run in the background of a shell ignores interrupts, and so would everything that it starts.
