@@ -85,9 +85,7 @@ class InspectFile(Step):
         job = f"{world.notes.operation}-inspect"
 
         def start() -> None:
-            workspace = _workspace(world)
-            workspace.mkdir(parents=True, exist_ok=True)
-            world.imaging.inspect(job, _source(world, self.file), workspace, self.sha256, self.format)
+            world.imaging.inspect(job, _source(world, self.file), _workspace(world), self.sha256, self.format)
 
         done = follow(world, job, start, "looks at the image file", todo=MEND)
         if isinstance(done, Wait):

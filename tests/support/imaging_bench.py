@@ -113,8 +113,7 @@ class Bench:
 
 def bench_of(kind: str, folder: Path) -> Bench:
     """A bench for `memory` or `qemu`; the storage's places are files."""
-    workspace = folder / "workspace"
-    workspace.mkdir()
+    workspace = folder / "below" / "workspace"
 
     def read(source: str, offset: int, length: int) -> bytes:
         with Path(source).open("rb") as file:

@@ -54,9 +54,9 @@ class Imaging(ABC):
 
     @abstractmethod
     def inspect(self, job: str, source: Path, workspace: Path, sha256: str | None, declared: str | None) -> None:
-        """Start: find format and size, refuse what is dangerous; unpack (gz, xz, zst) below `workspace`, for which all
-        is read and digested on the way. `sha256` is the digest that was promised: where something is wrong with the
-        file, one that differs is told instead."""
+        """Start: find format and size, refuse what is dangerous; unpack (gz, xz, zst) below `workspace`, a folder that
+        is made if need be; then all is read and digested on the way. `sha256` is the digest that was promised: where
+        something is wrong with the file, one that differs is told instead."""
 
     @abstractmethod
     def digest(self, job: str, file: Path, found: ImageFile, sha256: str | None) -> None:

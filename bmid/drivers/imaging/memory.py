@@ -64,6 +64,7 @@ class MemoryImaging(Imaging):
 
     def inspect(self, job: str, source: Path, workspace: Path, sha256: str | None, declared: str | None) -> None:
         self._before("inspect", (job, source, workspace, sha256, declared))
+        workspace.mkdir(parents=True, exist_ok=True)
         target = workspace / f"unpacked-{source.name}"
         request = Request(str(source), str(target), sha256, declared, self._limits)
 

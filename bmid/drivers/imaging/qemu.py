@@ -76,6 +76,7 @@ class QemuImaging(Imaging):
         return done.stdout.partition("\n")[0]
 
     def inspect(self, job: str, source: Path, workspace: Path, sha256: str | None, declared: str | None) -> None:
+        workspace.mkdir(parents=True, exist_ok=True)
         target = unpacked_path(source, workspace)
         request = Request(str(source), str(target), sha256, declared, self._limits)
         command = [*_OURS, "bmid.drivers.imaging.inspection", json.dumps(asdict(request))]
