@@ -57,8 +57,8 @@ class Pace:
 
 
 class Purge:
-    """One head does it at a time: two would try the same entries. `urgent`: percent of free space below which it is
-    in a hurry."""
+    """One head does it at a time: librbd (16.2) may abort a process that removes an image which another one removes,
+    too. `urgent`: percent of free space below which it is in a hurry."""
 
     def __init__(
         self,

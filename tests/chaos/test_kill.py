@@ -81,8 +81,13 @@ def require_none(site: Site) -> None:
     """No row, target or pointer, and no clone but in the trash, where a killed client's stays for half a minute."""
     house = site.house
     assert house.disks() == []
-    # What was killed in the middle of its move into the trash stands in the list until the purge finishes the move.
-    house.until(lambda: not [one for one in house.ports.storage.inventory(metadata=False) if one.kind == "disk"], 100)
+
+    def gone() -> bool:
+        """What was killed in the middle of its move into the trash stands in the list until the move is finished."""
+        house.empty_trash()
+        return not [one for one in house.ports.storage.inventory(metadata=False) if one.kind == "disk"]
+
+    house.until(gone, 100)
     assert house.ports.target.exports("s0") == ()
     assert list(house.ports.boot.pointers()) == []
 
