@@ -34,13 +34,18 @@ def watchers(ceph: CephSession, name: str) -> list[str]:
 
 
 def fence(ceph: CephSession, name: str, recorded: Collection[str], timeout: float) -> None:
-    """Blocklist the recorded addresses and the present watchers, and verify it. One open where there is nobody.
+    """Blocklist the recorded addresses and the present watchers, and verify it. One open where there is nobody, or
+    nobody any more: a takeover cuts off all owners at once before.
 
     Raises rbd.Error, rados.Error, and TransientError `fence-unverified`: then nothing may be exported.
     """
-    addresses = set(recorded).union(_present(ceph, name))
-    if not addresses:
+    cut = set(recorded) <= _listed(ceph) if recorded else True
+    if recorded and cut:
+        ceph.cluster.wait_for_latest_osdmap()  # what is asked of an OSD from here on makes it take that map first
+    present = _present(ceph, name)
+    if cut and not present:
         return
+    addresses = {*recorded, *present}
     # One that is there already needs no map of its own: adding it again doesn't change when it expires.
     for address in sorted(addresses - _listed(ceph)):
         _add(ceph, address)
