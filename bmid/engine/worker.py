@@ -26,7 +26,7 @@ from bmid.handlers.base import Context, Handler
 from bmid.handlers.registry import Registry
 from bmid.messages.base import Command
 from bmid.model.claim import Held
-from bmid.model.operation import Operation, Phase
+from bmid.model.operation import FINAL, Operation, Phase
 from bmid.model.site import Site
 from bmid.steps.base import Plan, Wait
 from bmid.store import claims, operations, portals, site
@@ -145,7 +145,7 @@ class Worker:
                 return
             turn = self._turn(fresh, held)
             if fresh.phase is not Phase.PENDING:
-                turn.release_in(tx, ended=True)
+                turn.release_in(tx, ended=fresh.phase in FINAL)
             elif isinstance(known, PermanentError):
                 self._ending.give_up(tx, turn, known, "plan")
             else:

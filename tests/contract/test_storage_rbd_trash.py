@@ -74,8 +74,9 @@ def test_a_move_into_the_trash_that_was_killed_half_way_is_ended_before_its_end(
     listed(pool, disk, entry)
     one = TrashEntry("disk", disk, entry)
     patient, resolute = Trash(abandoned=60), Trash(abandoned=0)
-    assert [patient.remove(pool, one) for _ in range(2)] == [False, False]
-    assert [resolute.remove(pool, one) for _ in range(3)] == [False, True, True]
+    with storage._ceph.session() as ceph:
+        assert [patient.remove(ceph, one, 20) for _ in range(2)] == [False, False]
+        assert [resolute.remove(ceph, one, 20) for _ in range(3)] == [False, True, True]
     assert all(one.id != disk for one in storage.inventory())
 
 

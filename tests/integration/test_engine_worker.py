@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bmid.engine import turn
 from bmid.errors import ClaimLost, PermanentError, TransientError
@@ -154,6 +155,23 @@ def test_an_answer_that_is_read_when_the_lease_is_over_is_none(bench: Bench, mon
     bench.clock.advance(LEASE + 1)
     bench.settle()
     assert bench.find(one.id).phase is Phase.SUCCEEDED
+
+
+def test_an_operation_under_way_that_could_not_be_taken_keeps_its_epoch(bench: Bench) -> None:
+    """The connection was cut while its claims were taken: they are given back, and who had it before stays out."""
+
+    def epoch() -> int:
+        with bench.database.read() as tx:
+            mine = claims.claim.c.key == f"operation:{one.id}"
+            return int(tx.execute(select(claims.claim.c.epoch).where(mine)).scalar_one())
+
+    bench.target.down.update({"0", "1"})
+    one = bench.command("node.map", **MAP)
+    bench.settle(seconds=60)
+    assert bench.find(one.id).phase is Phase.RUNNING
+    before = epoch()
+    bench.worker()._unplanned(one.id, RuntimeError("cut"))
+    assert epoch() > before
 
 
 @pytest.mark.parametrize("which", [1, 3, 5])

@@ -19,7 +19,7 @@ from bmid.drivers.base import Backing, Errand, Foreign, Storage, StorageCapabili
 from bmid.drivers.base.advice import IN_USE, UNCLEAR
 from bmid.drivers.storage import rbd_copy
 from bmid.drivers.storage.ceph_connection import CephConnection, CephSession
-from bmid.drivers.storage.rbd_fence import cut_off, fence, watchers
+from bmid.drivers.storage.rbd_fence import cut_off, fence, owners
 from bmid.drivers.storage.rbd_foreign import ForeignPools
 from bmid.drivers.storage.rbd_image import (
     DISK_KEY,
@@ -178,7 +178,7 @@ class RbdStorage(Storage):
 
     def owner(self, disk: str) -> str | None:
         with self._ceph.session() as ceph:
-            found = watchers(ceph, disk_name(disk))
+            found = owners(ceph, disk_name(disk))
         if len(found) != 1:
             detail = f"disk {disk} is open at {len(found)} clients: {sorted(found)}"
             raise TransientError("owner-unclear", detail, clients=sorted(found), todo=UNCLEAR)
@@ -219,7 +219,7 @@ class RbdStorage(Storage):
 
     def purge(self, entry: TrashEntry) -> bool:
         with self._ceph.session() as ceph:
-            return self._trash.remove(ceph.pool, entry)
+            return self._trash.remove(ceph, entry, self._timeout)
 
     def close(self) -> None:
         self._ceph.close()

@@ -14,7 +14,7 @@ import rbd
 
 from bmid.drivers.base.advice import BUSY, MISSING, SEALED
 from bmid.drivers.storage.ceph_connection import CephSession
-from bmid.drivers.storage.rbd_fence import fence
+from bmid.drivers.storage.rbd_fence import fence, forget
 from bmid.drivers.storage.rbd_metadata import identity, read_snapshots, unlist, write_metadata
 from bmid.errors import PermanentError, TransientError
 
@@ -147,9 +147,15 @@ def sweep(ceph: CephSession, name: str) -> None:
 
     TransientError `storage-busy` if it stays.
     """
-    if identity(ceph.pool, name) is not None:
+    image = identity(ceph.pool, name)
+    if image is not None:
         with suppress(rbd.ImageNotFound):
-            rbd.RBD().remove(ceph.pool, name)
+            try:
+                rbd.RBD().remove(ceph.pool, name)
+            except rbd.ImageBusy:
+                if not forget(ceph, image):
+                    raise
+                rbd.RBD().remove(ceph.pool, name)
         if identity(ceph.pool, name) is not None:
             raise TransientError(
                 "storage-busy",

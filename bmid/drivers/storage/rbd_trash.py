@@ -1,5 +1,7 @@
 """The trash of a pool: what is in it, the way back, and the end. Nothing is put there here.
 
+Nobody has any business with an entry but who removes it: whoever has it open for long is cut off.
+
 An entry is made in the state MOVING, then the image's name goes (its id object, then its place in the list of names),
 then the entry becomes NORMAL. Whoever is killed in between leaves an entry that librbd refuses to touch for ever; the
 OSD's class `rbd` has the methods to finish the move. On the way back it is RESTORING until the entry goes, last of all,
@@ -25,24 +27,26 @@ import rbd
 
 from bmid.drivers.base import TrashEntry
 from bmid.drivers.base.advice import BUSY, UNTRASHED
+from bmid.drivers.storage.ceph_connection import CephSession
+from bmid.drivers.storage.rbd_fence import fence, forget
 from bmid.drivers.storage.rbd_image import DISK_KEY, GOLDEN, IMAGE_KEY
 from bmid.drivers.storage.rbd_metadata import encoded, identity, read_metadata, read_snapshots
 from bmid.errors import PermanentError, TransientError
 
 __all__ = ["Trash"]
 
-_NOT_YET: tuple[Any, ...] = (rbd.ImageBusy, rbd.ImageHasSnapshots, rbd.ImageNotFound, rbd.PermissionError)
+_NOT_YET: tuple[Any, ...] = (rbd.ImageHasSnapshots, rbd.ImageNotFound, rbd.PermissionError)
 _NORMAL, _MOVING = 0, 1  # cls::rbd::TrashImageState
 _ABANDONED = 30.0  # seconds after which nobody is still busy with a move, which takes milliseconds
 
 
 class Trash:
-    """The trash of one pool. Remembers since when it has seen moves that somebody has not finished; after `abandoned`
-    seconds it finishes them."""
+    """The trash of one pool. Remembers since when it has seen moves that somebody has not finished, and entries that
+    somebody has open; after `abandoned` seconds it finishes them, or cuts him off."""
 
     def __init__(self, abandoned: float = _ABANDONED) -> None:
         self._abandoned = abandoned
-        self._half_moved: dict[str, float] = {}
+        self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def entries(self, pool: rados.Ioctx) -> Sequence[TrashEntry]:
@@ -83,9 +87,10 @@ class Trash:
                 ) from error
             rbd.RBD().trash_restore(pool, entry, name)
 
-    def remove(self, pool: rados.Ioctx, entry: TrashEntry) -> bool:
-        """Remove one entry, and see that it is gone; False if it can't go yet, or somebody else removes it."""
-        name = f"{entry.kind}-{entry.id}"
+    def remove(self, ceph: CephSession, entry: TrashEntry, timeout: float) -> bool:
+        """Remove one entry, and see that it is gone; False if it can't go yet, or somebody else removes it. timeout:
+        seconds for a fence."""
+        name, pool = f"{entry.kind}-{entry.id}", ceph.pool
         try:
             try:
                 rbd.RBD().trash_remove(pool, entry.key)
@@ -93,6 +98,11 @@ class Trash:
                 if not _strip(pool, entry.key):
                     return False
                 rbd.RBD().trash_remove(pool, entry.key)
+        except rbd.ImageBusy:
+            if self._lasts(entry.key):
+                fence(ceph, name, (), timeout, entry.key)
+                forget(ceph, entry.key)
+            return _gone(pool, entry.key)
         except _NOT_YET:
             return _gone(pool, entry.key)
         except rbd.OSError as error:
@@ -106,10 +116,7 @@ class Trash:
 
     def _finish(self, pool: rados.Ioctx, name: str, entry: str) -> bool:
         """End an abandoned move, so that the entry can be touched next time. False: somebody may still be busy."""
-        now = time.monotonic()
-        with self._lock:
-            since = self._half_moved.setdefault(entry, now)
-        if now - since < self._abandoned or identity(pool, name) == entry:
+        if not self._lasts(entry) or identity(pool, name) == entry:
             return False
         with suppress(rados.Error):  # the list of names doesn't have it (any more)
             pool.execute("rbd_directory", "rbd", "dir_remove_image", encoded(name) + encoded(entry))
@@ -118,9 +125,14 @@ class Trash:
         self._forget(entry)
         return True
 
+    def _lasts(self, entry: str) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            return now - self._seen.setdefault(entry, now) >= self._abandoned
+
     def _forget(self, entry: str) -> None:
         with self._lock:
-            self._half_moved.pop(entry, None)
+            self._seen.pop(entry, None)
 
 
 def _whole(pool: rados.Ioctx, kind: str, entry: str) -> bool:
