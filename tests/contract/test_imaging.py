@@ -47,6 +47,8 @@ def test_a_qcow2_is_converted_to_the_disk_in_it(bench: Bench, declared: str | No
 @pytest.mark.parametrize("packing", list(PACKERS))
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])
 def test_packed_images_are_unpacked_below_the_workspace(bench: Bench, packing: str, kind: str) -> None:
+    """A folder that is made for it."""
+    bench.workspace.rmdir()
     inner = disk_bytes() if kind == "raw" else bench.qcow2()
     packed = PACKERS[packing](inner)
     bench.put(packed)

@@ -113,7 +113,8 @@ class Bench:
 
 def bench_of(kind: str, folder: Path) -> Bench:
     """A bench for `memory` or `qemu`; the storage's places are files."""
-    workspace = folder / "below" / "workspace"
+    workspace = folder / "workspace"
+    workspace.mkdir()
 
     def read(source: str, offset: int, length: int) -> bytes:
         with Path(source).open("rb") as file:
