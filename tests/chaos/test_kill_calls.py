@@ -22,7 +22,7 @@ from bmid.handlers.move_portal import PortalMoved
 from bmid.handlers.rebuild_node import RebuildNode
 from bmid.handlers.restore_export import ExportRestored, RestoreExport
 from bmid.handlers.snapshot_node import SnapshotNode
-from bmid.messages.base import Command
+from bmid.messages.base import Command, Event
 from bmid.settings_file import load
 from bmid.store import portals, schema
 from tests.support.bmid import House, building
@@ -147,7 +147,9 @@ class Move:
         self.roster = Roster(load(heads.a.bmid.config))
         self.address = str(self.events[0]["portal"]).partition(":")[0]
         self.carrier = "head-a"
+        self.disks = len(heads.homes())
         self.moved = 0
+        self.told = len(self._told(PortalMoved))  # by whoever used these heads before
 
     def go(self, number: int = -1, way: str = "before") -> str:
         """To the other head, which dies at that call of those that put the exports there; the call."""
@@ -170,15 +172,18 @@ class Move:
 
     def _require_ends(self) -> None:
         """Each move has told one end, and each of its exports has."""
+        moves = self._told(PortalMoved)[self.told :]
+        assert [(one["disks"], one["failed"]) for one in moves] == [(self.disks, 0)] * self.moved
+        exports = [data["operation"] for data in self._told(ExportRestored)]
         with self.heads.a.database.read() as tx:
-            rows = tx.execute(select(schema.outbox.c.type, schema.outbox.c.envelope)).all()
             members = tx.execute(select(schema.operation.c.type, schema.operation.c.ended_at)).all()
-        told: list[tuple[str, Any]] = [(row.type, row.envelope["data"]) for row in rows]
-        moves = [data for kind, data in told if kind == PortalMoved.type]
-        exports = [data["operation"] for kind, data in told if kind == ExportRestored.type]
-        assert [(one["disks"], one["failed"]) for one in moves] == [(2, 0)] * self.moved
         assert len(exports) == len(set(exports)) == sum(row.type == RestoreExport.type for row in members)
         assert all(row.ended_at for row in members)
+
+    def _told(self, kind: type[Event]) -> list[dict[str, Any]]:
+        with self.heads.a.database.read() as tx:
+            mine = select(schema.outbox.c.envelope).where(schema.outbox.c.type == kind.type)
+            return [row.envelope["data"] for row in tx.execute(mine.order_by(schema.outbox.c.position))]
 
 
 def killed_moves(heads: Pair, moments: Callable[[Sequence[str]], list[Moment]]) -> list[str]:
